@@ -1,0 +1,92 @@
+"""Linux's own WireGuard in a virtual machine under QEMU's TCG, as a lab host.
+
+The machine's network card is a tap in a lab namespace. Commands run one at a time over
+its second serial port: a line of base64 in, a line with status, output and errors back.
+"""
+
+import base64
+import os
+import shlex
+import shutil
+import socket
+import subprocess
+import time
+from pathlib import Path
+
+from guest_image import image
+from wgpy.errors import HostError
+from wgpy.lab.netns import Netns
+
+BOOT_SECONDS = 60
+
+
+class KernelPeer:
+    """A booted machine; `run` is as in `Netns`. eth0 has an MTU of 9000, port 80 serves
+    a random `/file`, an iperf3 server listens on its usual port."""
+
+    name = "kernel"
+
+    def __init__(self, ns: Netns, tap: str = "eth0"):
+        if not shutil.which("qemu-system-x86_64"):
+            raise HostError("the kernel-WireGuard peer needs QEMU: "
+                            "apt-get install --no-install-recommends qemu-system-x86")
+        kernel, ramdisk = image()
+        ns.batch(f"tuntap add mode tap name {tap}", f"link set {tap} mtu 9000 up")
+        self._control, guest = socket.socketpair()
+        self._log = open(os.memfd_create("console"), "w+")
+        self._process = ns.popen(
+            "qemu-system-x86_64", "-M", "q35", "-cpu", "max", "-smp", 1, "-m", 256,
+            "-accel", "tcg,thread=multi", "-nographic", "-nodefaults", "-no-reboot",
+            "-kernel", kernel, "-initrd", ramdisk, "-append",
+            "console=ttyS0 quiet mitigations=off random.trust_cpu=on tsc=reliable panic=-1",
+            "-netdev", f"tap,id=n0,ifname={tap},script=no,downscript=no",
+            "-device", "virtio-net-pci,netdev=n0,host_mtu=9000,romfile=,mac=52:54:00:77:00:02",
+            "-device", "virtio-rng-pci", "-serial", "stdio",
+            "-chardev", f"socket,id=control,fd={guest.fileno()}",
+            "-device", "isa-serial,chardev=control",
+            pass_fds=[guest.fileno()], stdin=subprocess.DEVNULL,
+            stdout=self._log, stderr=self._log)
+        guest.close()
+        self._lines = self._control.makefile("r")
+        self._expect(BOOT_SECONDS, "ready")
+
+    def _expect(self, timeout: float, exactly: str | None = None) -> str:
+        self._control.settimeout(timeout)
+        try:
+            while (line := self._lines.readline()) and exactly and line.strip() != exactly:
+                pass
+        except TimeoutError:
+            line = ""
+        if not line:
+            raise HostError(f"the virtual machine does not answer:\n{self.log()[-2000:]}")
+        return line
+
+    def log(self) -> str:
+        return Path(f"/proc/self/fd/{self._log.fileno()}").read_text()
+
+    def run(self, *command, input: str | None = None, timeout: float = 30,
+            check: bool = True) -> subprocess.CompletedProcess:
+        # a path, because the guest's shell prefers its own applets to programs
+        text = "/bin/" + shlex.join(map(str, command))
+        if input is not None:
+            data = base64.b64encode(input.encode()).decode()
+            text = f"echo {data} | base64 -d | {text}"
+        self._control.sendall(base64.b64encode(text.encode()) + b"\n")
+        status, out, err = self._expect(timeout).split()
+        done = subprocess.CompletedProcess(command, int(status), _text(out), _text(err))
+        if check and done.returncode:
+            error = subprocess.CalledProcessError(done.returncode, command, done.stdout, done.stderr)
+            error.add_note(f"in {self.name}: {done.stderr.strip()}")
+            raise error
+        return done
+
+    def close(self) -> None:
+        if self._process.poll() is None:
+            self._process.kill()
+        self._process.wait()
+        self._control.close()
+
+
+def _text(field: str) -> str:
+    """The guest appends one '=' so that no field is ever empty."""
+    return base64.b64decode(field[:-1]).decode(errors="replace")

@@ -1,0 +1,1 @@
+"""Disposable networks in namespaces, for the demo, the tests and the benchmarks."""

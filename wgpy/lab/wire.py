@@ -1,0 +1,159 @@
+"""Watching and bending the outside path: a capture and a relay."""
+
+import select
+import socket
+import threading
+import time
+from dataclasses import dataclass
+
+ETH_P_ALL = 3
+PACKET_OUTGOING = 4
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A frame on the wire. `kind` is the WireGuard message type 1 to 4, or 0 for
+    anything else; `index` the receiver index of types 2 to 4, the sender's of type 1;
+    `time` from time.monotonic()."""
+    time: float
+    outgoing: bool
+    source: tuple[str, int]
+    destination: tuple[str, int]
+    kind: int
+    index: int
+    tos: int
+    protocol: int
+    payload: bytes
+
+
+def parse(frame: bytes, outgoing: bool, now: float) -> Seen | None:
+    """An IPv4 or IPv6 frame without extension headers; None for other frames."""
+    ethertype, ip = frame[12:14], frame[14:]
+    if ethertype == b"\x08\x00" and len(ip) >= 20:
+        header, protocol, tos = (ip[0] & 15) * 4, ip[9], ip[1]
+        ends = [socket.inet_ntop(socket.AF_INET, ip[i:i + 4]) for i in (12, 16)]
+    elif ethertype == b"\x86\xdd" and len(ip) >= 40:
+        header, protocol, tos = 40, ip[6], (ip[0] & 15) << 4 | ip[1] >> 4
+        ends = [socket.inet_ntop(socket.AF_INET6, ip[i:i + 16]) for i in (8, 24)]
+    else:
+        return None
+    ports, kind, index, payload = (0, 0), 0, 0, ip[header:]
+    if protocol in (6, 17):
+        ports = int.from_bytes(payload[:2], "big"), int.from_bytes(payload[2:4], "big")
+    if protocol == 17:
+        payload = payload[8:]
+        if len(payload) >= 8 and 1 <= payload[0] <= 4 and payload[1:4] == b"\0\0\0":
+            at = 8 if payload[0] == 2 else 4
+            kind, index = payload[0], int.from_bytes(payload[at:at + 4], "little")
+    return Seen(now, outgoing, (ends[0], ports[0]), (ends[1], ports[1]), kind, index, tos,
+                protocol, payload)
+
+
+class Capture:
+    """Records the frames of a link for the length of a `with` block, at most `snap`
+    bytes of each. Meant for up to some thousand frames a second."""
+
+    def __init__(self, ns, link: str = "eth0", snap: int = 256):
+        self._seen: list[Seen] = []
+        self._snap, self._stop = snap, False
+        with ns.entered():
+            self._socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ETH_P_ALL))
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
+        self._socket.bind((link, ETH_P_ALL))
+        self._socket.settimeout(0.05)
+        self._thread = threading.Thread(target=self._read, daemon=True)
+
+    def __enter__(self) -> "Capture":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *exc) -> None:
+        self._stop = True
+        self._thread.join()
+        self._socket.close()
+
+    def _read(self) -> None:
+        while True:
+            try:
+                frame, address = self._socket.recvfrom(self._snap)
+            except TimeoutError:
+                if self._stop:
+                    return
+                continue
+            if seen := parse(frame, address[2] == PACKET_OUTGOING, time.monotonic()):
+                self._seen.append(seen)
+
+    def frames(self, *kinds: int) -> list[Seen]:
+        """All frames so far, or those of the given WireGuard kinds."""
+        return [s for s in self._seen if not kinds or s.kind in kinds]
+
+    def indices(self, outgoing: bool) -> list[int]:
+        """Receiver indices of transport messages, each once, in order of appearance."""
+        return list(dict.fromkeys(s.index for s in self.frames(4) if s.outgoing == outgoing))
+
+
+class Relay:
+    """A NAT in user space: what arrives at `address` goes on to `target` from a socket
+    of its own, and answers come back the same way. rebind() is a NAT that forgets.
+    `passes(datagram, outward)` decides what gets through."""
+
+    def __init__(self, ns, listen: tuple[str, int], target: tuple[str, int], source: str = ""):
+        self._ns, self._target, self._client, self._closed = ns, target, None, False
+        self.passes = lambda datagram, outward: True
+        with ns.entered():
+            self._inner = socket.socket(_family(listen[0]), socket.SOCK_DGRAM)
+            self._inner.bind(listen)
+        self.address = self._inner.getsockname()[:2]
+        self._outer = self._bind(source)
+        self._thread = threading.Thread(target=self._loop, daemon=True)
+        self._thread.start()
+
+    def __enter__(self) -> "Relay":
+        return self
+
+    def __exit__(self, *exc) -> None:
+        self._closed = True
+        self._thread.join()
+        self._inner.close()
+        self._outer.close()
+
+    @property
+    def outer(self) -> tuple[str, int]:
+        return self._outer.getsockname()[:2]
+
+    def rebind(self, source: str = "") -> None:
+        """From now on another port, and another local address if one is given."""
+        self._outer = self._bind(source)
+
+    def _bind(self, source: str) -> socket.socket:
+        with self._ns.entered():
+            outer = socket.socket(_family(self._target[0]), socket.SOCK_DGRAM)
+            outer.bind((source, 0))
+            outer.connect(self._target)
+        return outer
+
+    def _loop(self) -> None:
+        outer = self._outer
+        while not self._closed:
+            if outer is not self._outer:
+                outer.close()
+                outer = self._outer
+            for ready in select.select([self._inner, outer], [], [], 0.05)[0]:
+                try:
+                    self._carry(ready)
+                except OSError:
+                    pass  # ICMP errors of the far end; a NAT knows nothing of them
+
+    def _carry(self, ready: socket.socket) -> None:
+        if ready is self._inner:
+            datagram, self._client = ready.recvfrom(65536)
+            if self.passes(datagram, True):
+                self._outer.send(datagram)
+        else:
+            datagram = ready.recv(65536)
+            if self._client and self.passes(datagram, False):
+                self._inner.sendto(datagram, self._client)
+
+
+def _family(address: str) -> int:
+    return socket.AF_INET6 if ":" in address else socket.AF_INET
