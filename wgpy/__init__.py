@@ -1,0 +1,3 @@
+"""wgpy: a WireGuard-compatible network encryptor."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,1 @@
+"""The per-packet path: C without Python.h, under thin Cython."""

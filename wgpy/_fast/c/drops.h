@@ -1,0 +1,39 @@
+/* Every reason for which the packet path drops a packet, in one place. The first
+ * column is the name that users see (`wgpy show`, metrics), the last what it means. */
+#ifndef WG_DROPS_H
+#define WG_DROPS_H
+
+#define WG_DROPS(X) \
+    X(malformed_ip, "a packet from the TUN that is no well-formed IPv4 or IPv6") \
+    X(malformed_offload, "a virtio-net header that contradicts its packet") \
+    X(no_peer, "no peer owns the destination") \
+    X(no_endpoint, "the peer has no known endpoint") \
+    X(staged_oldest, "pushed out of a full staged queue") \
+    X(staged_pool, "the shared staging pool is empty") \
+    X(staged_purged, "the peer gave up its handshake or was removed") \
+    X(message_limit, "the keypair's message counter is used up") \
+    X(too_big, "larger than one datagram can carry") \
+    X(malformed_message, "a datagram that is no WireGuard message") \
+    X(unknown_index, "no keypair has the receiver index") \
+    X(expired_key, "the keypair is older than reject-after-time") \
+    X(replayed, "counter seen before or behind the window") \
+    X(bad_tag, "authentication failed") \
+    X(inner_malformed, "decrypted to something that is no IP packet") \
+    X(inner_length, "the IP length exceeds the decrypted bytes") \
+    X(wrong_source, "the inner source is not among the peer's allowed IPs") \
+    X(inner_ecn, "outer CE on an inner packet that cannot carry it (RFC 6040)") \
+    X(truncated, "a datagram larger than the receive buffer") \
+    X(handshake_queue, "the queue of handshake messages is full") \
+    X(lane_full, "the queue of injected packets is full") \
+    X(tun_write, "the TUN refused the packet") \
+    X(udp_send, "the UDP socket refused the datagram") \
+    X(queue_full, "a memory port or ring is full")
+
+enum wg_drop {
+#define X(name, text) WG_DROP_##name,
+    WG_DROPS(X)
+#undef X
+    WG_DROP_COUNT
+};
+
+#endif

@@ -1,0 +1,191 @@
+/* The open stage: datagrams in, IP packets out, in place. Handshake messages leave
+ * towards the control side. */
+#include "ip.h"
+#include "plane.h"
+
+static uint32_t handshake_len(uint32_t type)
+{
+    switch (type) {
+    case WG_INITIATION: return WG_INITIATION_LEN;
+    case WG_RESPONSE: return WG_RESPONSE_LEN;
+    case WG_COOKIE_REPLY: return WG_COOKIE_REPLY_LEN;
+    default: return 0;
+    }
+}
+
+static void hand_over(struct wg_crypto_stage *s, struct wg_batch *b, struct wg_packet *p)
+{
+    if (!handshakes_put(&s->plane->handshakes, b->bytes + p->off, p->len, &b->endpoint[p->ep])) {
+        batch_drop(b, p, WG_DROP_handshake_queue);
+        return;
+    }
+    p->live = 0;
+    wake(&s->plane->up);
+}
+
+/* Sorts out a datagram; true when it is a transport packet worth opening. */
+static bool admit(struct wg_crypto_stage *s, struct wg_batch *b, struct wg_packet *p, uint32_t job)
+{
+    const uint8_t *d = b->bytes + p->off;
+    uint32_t type = p->len >= 4 ? get_le32(d) : 0;
+    if (type != WG_TRANSPORT) {
+        if (p->len && p->len == handshake_len(type))
+            hand_over(s, b, p);
+        else
+            batch_drop(b, p, WG_DROP_malformed_message);
+        return false;
+    }
+    if (p->len < WG_OVERHEAD) {
+        batch_drop(b, p, WG_DROP_malformed_message);
+        return false;
+    }
+    struct wg_keypair *kp = plane_find(s->plane, get_le32(d + 4), &p->peer);
+    enum wg_drop why = WG_DROP_COUNT;
+    uint64_t counter = get_le64(d + 8);
+    if (!kp) {
+        why = WG_DROP_unknown_index;
+    } else if (b->now >= kp->birth + WG_REJECT_AFTER_TIME) {
+        why = WG_DROP_expired_key;
+    } else {
+        pthread_mutex_lock(&kp->lock);
+        if (!replay_check(&kp->replay, counter))
+            why = WG_DROP_replayed;
+        pthread_mutex_unlock(&kp->lock);
+    }
+    if (why != WG_DROP_COUNT) {
+        batch_drop(b, p, why);
+        return false;
+    }
+    uint8_t *payload = b->bytes + p->off + WG_HEADER;
+    s->job[job] = (struct wg_aead_job){.ctx = kp->open_ctx[s->queue], .counter = counter,
+                                       .in = payload, .out = payload, .len = p->len - WG_OVERHEAD};
+    s->job_key[job] = kp;
+    return true;
+}
+
+static void follow(struct wg_plane *plane, uint32_t slot, const struct wg_endpoint *from)
+{
+    struct wg_peer *peer = &plane->peer[slot];
+    pthread_mutex_lock(&peer->lock);
+    struct wg_endpoint *to = &peer->endpoint;
+    bool moved = to->family != from->family || to->port != from->port || to->scope != from->scope ||
+                 memcmp(to->addr, from->addr, sizeof to->addr);
+    *to = *from;
+    pthread_mutex_unlock(&peer->lock);
+    if (moved)
+        plane_raise(plane, slot, NOTICE_ROAMED);
+}
+
+/* receive.c:keep_key_fresh: the initiator of an ageing session rekeys on receiving,
+ * once, so that a one-way flow towards it does not run into the 180 s wall. */
+static void note_received(struct wg_plane *plane, uint32_t slot, struct wg_keypair *kp,
+                          uint32_t datagram, uint64_t now)
+{
+    struct wg_peer *peer = &plane->peer[slot];
+    add_atomic(&peer->rx_bytes, datagram);
+    add_atomic(&peer->rx_packets, 1);
+    set_relaxed(&peer->last_received, now);
+    set_relaxed(&peer->unanswered_since, 0);
+    if (kp->initiator && now >= kp->birth + WG_REKEY_RECEIVE_TIME &&
+        !atomic_exchange_explicit(&kp->lastminute_raised, true, memory_order_relaxed))
+        plane_raise(plane, slot, NOTICE_REKEY_RECEIVE);
+    if (datagram == WG_OVERHEAD)
+        return;
+    set_relaxed(&peer->last_data_received, now);
+    if (!relaxed(&peer->unacknowledged_since))
+        set_relaxed(&peer->unacknowledged_since, now);
+    if (!(atomic_load_explicit(&peer->armed, memory_order_relaxed) & NOTICE_DATA_RECEIVED) &&
+        !(atomic_fetch_or(&peer->armed, NOTICE_DATA_RECEIVED) & NOTICE_DATA_RECEIVED))
+        plane_raise(plane, slot, NOTICE_DATA_RECEIVED);
+}
+
+/* The decrypted bytes must be an IP packet from one of this very peer's networks. */
+static void admit_inner(struct wg_crypto_stage *s, struct wg_batch *b, struct wg_packet *p)
+{
+    uint8_t *packet = b->bytes + p->off;
+    struct wg_ip ip;
+    if (!ip_parse(packet, p->len, &ip))
+        batch_drop(b, p, WG_DROP_inner_malformed);
+    else if (ip.total_len > p->len)
+        batch_drop(b, p, WG_DROP_inner_length);
+    else if (trie_lookup(s->plane->trie, ip.version, ip.src) != p->peer)
+        batch_drop(b, p, WG_DROP_wrong_source);
+    else if (!ecn_decapsulate(packet, p->tos))
+        batch_drop(b, p, WG_DROP_inner_ecn);
+    else
+        p->len = ip.total_len;
+}
+
+static void conclude(struct wg_crypto_stage *s, struct wg_batch *b, uint32_t job, const void **seen)
+{
+    struct wg_packet *p = &b->packet[s->job_packet[job]];
+    struct wg_keypair *kp = s->job_key[job];
+    if (!s->job[job].ok) {
+        batch_drop(b, p, WG_DROP_bad_tag);
+        return;
+    }
+    pthread_mutex_lock(&kp->lock);
+    bool fresh = replay_mark(&kp->replay, s->job[job].counter);
+    pthread_mutex_unlock(&kp->lock);
+    if (!fresh) {
+        batch_drop(b, p, WG_DROP_replayed);
+        return;
+    }
+    plane_confirm(s->plane, p->peer, kp);
+    /* a train has one endpoint: compare it once */
+    if (seen[0] != kp || seen[1] != &b->endpoint[p->ep]) {
+        follow(s->plane, p->peer, &b->endpoint[p->ep]);
+        seen[0] = kp;
+        seen[1] = &b->endpoint[p->ep];
+    }
+    note_received(s->plane, p->peer, kp, p->len, b->now);
+    p->off += WG_HEADER;
+    p->len -= WG_OVERHEAD;
+    if (p->len)
+        admit_inner(s, b, p);
+    else
+        p->live = 0;
+}
+
+static void open_run(struct wg_stage *stage, struct wg_batch *b)
+{
+    struct wg_crypto_stage *s = (struct wg_crypto_stage *)stage;
+    uint32_t jobs = 0;
+    plane_read_lock(s->plane, s->lock);
+    for (uint32_t i = 0; i < b->n; i++) {
+        struct wg_packet *p = &b->packet[i];
+        if (!p->live || p->kind == WG_FINISHED || !admit(s, b, p, jobs))
+            continue;
+        s->job_packet[jobs++] = i;
+    }
+    s->plane->aead->open(s->job, jobs);
+    const void *seen[2] = {NULL, NULL};
+    for (uint32_t j = 0; j < jobs; j++)
+        conclude(s, b, j, seen);
+    plane_read_unlock(s->plane, s->lock);
+}
+
+static bool open_pull(struct wg_stage *stage, struct wg_batch *b)
+{
+    struct wg_crypto_stage *s = (struct wg_crypto_stage *)stage;
+    wake_clear(&s->plane->open_waker);
+    const struct wg_lane_entry *e;
+    while ((e = lane_peek(&s->plane->to_tun)) != NULL) {
+        if (!batch_has_room(b, 1, e->len))
+            return true;
+        struct wg_packet *p = batch_append(b, e->len);
+        memcpy(b->bytes + p->off, e->bytes, e->len);
+        p->kind = WG_FINISHED;
+        lane_pop(&s->plane->to_tun);
+    }
+    return false;
+}
+
+void open_stage_init(struct wg_crypto_stage *s, struct wg_plane *plane, uint32_t queue)
+{
+    s->plane = plane;
+    s->queue = queue;
+    s->lock = queue * 2 + 1;
+    s->stage = (struct wg_stage){.pull = open_pull, .run = open_run,
+                                 .waker = queue ? NULL : &plane->open_waker};
+}

@@ -1,0 +1,348 @@
+#include "plane.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+struct wg_index {
+    uint32_t local;
+    uint32_t ref; /* slot * KEYPAIRS + keypair + 1; 0: free place */
+};
+
+static bool reserve(struct wg_plane *p, uint32_t max_peers, uint32_t prefixes)
+{
+    uint32_t places = 16;
+    while (places < max_peers * KEYPAIRS * 4)
+        places *= 2;
+    p->index_mask = places - 1;
+    p->index = calloc(places, sizeof *p->index);
+    p->peer = calloc(max_peers, sizeof *p->peer);
+    p->trie = trie_new(prefixes);
+    return p->index && p->peer && p->trie && !waker_init(&p->up) && !waker_init(&p->seal_waker) &&
+           !waker_init(&p->open_waker) && !pool_init(&p->pool) && !marks_init(&p->notices, max_peers) &&
+           !marks_init(&p->wants, max_peers) && !lane_init(&p->to_udp) && !lane_init(&p->to_tun) &&
+           !handshakes_init(&p->handshakes);
+}
+
+struct wg_plane *plane_new(uint32_t max_peers, uint32_t prefixes, uint32_t queues,
+                           const struct wg_aead *aead)
+{
+    struct wg_plane *p = aligned_alloc(64, (sizeof *p + 63) & ~(size_t)63);
+    if (!p)
+        return NULL;
+    memset(p, 0, sizeof *p);
+    p->max_peers = max_peers;
+    p->queues = queues;
+    p->aead = aead;
+    p->up.fd = p->seal_waker.fd = p->open_waker.fd = -1;
+    pthread_mutex_init(&p->door, NULL);
+    for (uint32_t i = 0; i < 2 * WG_QUEUES_MAX; i++)
+        pthread_mutex_init(&p->stage_lock[i].mutex, NULL);
+    if (reserve(p, max_peers, prefixes))
+        return p;
+    plane_free(p);
+    return NULL;
+}
+
+/* The door keeps new readers out while a writer collects the stage locks; without it
+ * a busy stage would take its own lock again before the writer ever saw it free. */
+void plane_write_lock(struct wg_plane *p)
+{
+    pthread_mutex_lock(&p->door);
+    atomic_store(&p->writer, true);
+    for (uint32_t i = 0; i < 2 * p->queues; i++)
+        pthread_mutex_lock(&p->stage_lock[i].mutex);
+}
+
+void plane_write_unlock(struct wg_plane *p)
+{
+    for (uint32_t i = 0; i < 2 * p->queues; i++)
+        pthread_mutex_unlock(&p->stage_lock[i].mutex);
+    atomic_store(&p->writer, false);
+    pthread_mutex_unlock(&p->door);
+}
+
+void plane_read_lock(struct wg_plane *p, uint32_t stage)
+{
+    if (atomic_load_explicit(&p->writer, memory_order_relaxed)) {
+        pthread_mutex_lock(&p->door);
+        pthread_mutex_unlock(&p->door);
+    }
+    pthread_mutex_lock(&p->stage_lock[stage].mutex);
+}
+
+void plane_read_unlock(struct wg_plane *p, uint32_t stage)
+{
+    pthread_mutex_unlock(&p->stage_lock[stage].mutex);
+}
+
+/* --- index table: linear probing, deletion by shifting back --- */
+
+static void index_add(struct wg_plane *p, uint32_t local, uint32_t ref)
+{
+    uint32_t i = local & p->index_mask;
+    while (p->index[i].ref)
+        i = (i + 1) & p->index_mask;
+    p->index[i] = (struct wg_index){local, ref};
+}
+
+static void index_remove(struct wg_plane *p, uint32_t ref, uint32_t local)
+{
+    uint32_t mask = p->index_mask, hole = local & mask;
+    while (p->index[hole].ref && p->index[hole].ref != ref)
+        hole = (hole + 1) & mask;
+    if (!p->index[hole].ref)
+        return;
+    for (uint32_t i = (hole + 1) & mask; p->index[i].ref; i = (i + 1) & mask) {
+        uint32_t home = p->index[i].local & mask;
+        if (((i - home) & mask) >= ((i - hole) & mask)) {
+            p->index[hole] = p->index[i];
+            hole = i;
+        }
+    }
+    p->index[hole] = (struct wg_index){0};
+}
+
+struct wg_keypair *plane_find(struct wg_plane *p, uint32_t local, uint32_t *slot)
+{
+    for (uint32_t i = local & p->index_mask; p->index[i].ref; i = (i + 1) & p->index_mask) {
+        if (p->index[i].local != local)
+            continue;
+        uint32_t ref = p->index[i].ref - 1;
+        struct wg_keypair *kp = &p->peer[ref / KEYPAIRS].keypair[ref % KEYPAIRS];
+        *slot = ref / KEYPAIRS;
+        return atomic_load(&kp->retired) ? NULL : kp;
+    }
+    return NULL;
+}
+
+/* --- keypairs; the write lock is held --- */
+
+static void keypair_destroy(struct wg_plane *p, uint32_t slot, uint8_t at)
+{
+    struct wg_peer *peer = &p->peer[slot];
+    if (at == NO_KEYPAIR || !peer->keypair[at].exists)
+        return;
+    struct wg_keypair *kp = &peer->keypair[at];
+    index_remove(p, slot * KEYPAIRS + at + 1, kp->local);
+    for (uint32_t q = 0; q < p->queues; q++) {
+        p->aead->key_free(kp->seal_ctx[q]);
+        p->aead->key_free(kp->open_ctx[q]);
+    }
+    pthread_mutex_destroy(&kp->lock);
+    wipe(kp, sizeof *kp);
+    if (peer->current == at)
+        peer->current = NO_KEYPAIR;
+    if (peer->previous == at)
+        peer->previous = NO_KEYPAIR;
+    if (peer->next == at)
+        peer->next = NO_KEYPAIR;
+}
+
+static void reap(struct wg_plane *p, uint32_t slot)
+{
+    for (uint8_t i = 0; i < KEYPAIRS; i++)
+        if (p->peer[slot].keypair[i].exists && p->peer[slot].keypair[i].retired)
+            keypair_destroy(p, slot, i);
+}
+
+static uint8_t unused_keypair(const struct wg_peer *peer)
+{
+    uint8_t i = 0;
+    while (i < KEYPAIRS && peer->keypair[i].exists)
+        i++;
+    return i;
+}
+
+/* Makes room among the three keypairs and says where the new one goes. */
+static uint8_t rotate(struct wg_plane *p, uint32_t slot, bool initiator)
+{
+    struct wg_peer *peer = &p->peer[slot];
+    reap(p, slot);
+    if (!initiator) {
+        keypair_destroy(p, slot, peer->next);
+        keypair_destroy(p, slot, peer->previous);
+        peer->next = unused_keypair(peer);
+        return peer->next;
+    }
+    keypair_destroy(p, slot, peer->previous);
+    if (peer->next != NO_KEYPAIR) {
+        keypair_destroy(p, slot, peer->current);
+        peer->previous = peer->next;
+        peer->next = NO_KEYPAIR;
+    } else {
+        peer->previous = peer->current;
+    }
+    peer->current = unused_keypair(peer);
+    return peer->current;
+}
+
+static void free_contexts(struct wg_plane *p, struct wg_keypair *kp)
+{
+    for (uint32_t q = 0; q < p->queues; q++) {
+        if (kp->seal_ctx[q])
+            p->aead->key_free(kp->seal_ctx[q]);
+        if (kp->open_ctx[q])
+            p->aead->key_free(kp->open_ctx[q]);
+    }
+}
+
+int plane_install(struct wg_plane *p, uint32_t slot, const struct wg_keypair *facts,
+                  const uint8_t send_key[WG_KEY], const uint8_t receive_key[WG_KEY])
+{
+    struct wg_keypair made = {.exists = true, .initiator = facts->initiator, .local = facts->local,
+                              .remote = facts->remote, .birth = facts->birth};
+    for (uint32_t q = 0; q < p->queues; q++) {
+        made.seal_ctx[q] = p->aead->key_new(send_key);
+        made.open_ctx[q] = p->aead->key_new(receive_key);
+        if (!made.seal_ctx[q] || !made.open_ctx[q]) {
+            free_contexts(p, &made);
+            return -ENOMEM;
+        }
+    }
+    struct wg_peer *peer = &p->peer[slot];
+    plane_write_lock(p);
+    uint8_t at = rotate(p, slot, facts->initiator);
+    peer->keypair[at] = made;
+    replay_init(&peer->keypair[at].replay);
+    pthread_mutex_init(&peer->keypair[at].lock, NULL);
+    index_add(p, facts->local, slot * KEYPAIRS + at + 1);
+    set_relaxed(&peer->key_needed_at, 0);
+    plane_write_unlock(p);
+    wipe(&made, sizeof made);
+    return 0;
+}
+
+void plane_confirm(struct wg_plane *p, uint32_t slot, struct wg_keypair *kp)
+{
+    struct wg_peer *peer = &p->peer[slot];
+    uint8_t at = (uint8_t)(kp - peer->keypair);
+    if (atomic_load_explicit(&peer->next, memory_order_relaxed) != at)
+        return;
+    pthread_mutex_lock(&peer->lock);
+    bool promoted = peer->next == at;
+    if (promoted) {
+        if (peer->previous != NO_KEYPAIR)
+            atomic_store(&peer->keypair[peer->previous].retired, true);
+        peer->previous = peer->current;
+        peer->current = at;
+        peer->next = NO_KEYPAIR;
+    }
+    pthread_mutex_unlock(&peer->lock);
+    if (!promoted)
+        return;
+    set_relaxed(&peer->key_needed_at, 0);
+    plane_raise(p, slot, NOTICE_CONFIRMED);
+    plane_want(p, slot, WANT_FLUSH);
+}
+
+uint32_t plane_live_indices(struct wg_plane *p, uint32_t slot, uint32_t out[KEYPAIRS])
+{
+    uint32_t n = 0;
+    plane_write_lock(p);
+    reap(p, slot);
+    for (uint32_t i = 0; i < KEYPAIRS; i++)
+        if (p->peer[slot].keypair[i].exists)
+            out[n++] = p->peer[slot].keypair[i].local;
+    plane_write_unlock(p);
+    return n;
+}
+
+void plane_expire(struct wg_plane *p, uint32_t slot, uint64_t born_before)
+{
+    plane_write_lock(p);
+    reap(p, slot);
+    for (uint8_t i = 0; i < KEYPAIRS; i++)
+        if (p->peer[slot].keypair[i].exists && p->peer[slot].keypair[i].birth <= born_before)
+            keypair_destroy(p, slot, i);
+    plane_write_unlock(p);
+}
+
+/* --- peers --- */
+
+uint32_t plane_add_peer(struct wg_plane *p)
+{
+    uint32_t slot = 0;
+    while (slot < p->max_peers && p->peer[slot].used)
+        slot++;
+    if (slot == p->max_peers)
+        return WG_NO_PEER;
+    struct wg_peer *peer = &p->peer[slot];
+    plane_write_lock(p);
+    memset(peer, 0, sizeof *peer);
+    pthread_mutex_init(&peer->lock, NULL);
+    peer->current = peer->previous = peer->next = NO_KEYPAIR;
+    peer->used = true;
+    plane_write_unlock(p);
+    return slot;
+}
+
+void plane_remove_peer(struct wg_plane *p, uint32_t slot)
+{
+    struct wg_peer *peer = &p->peer[slot];
+    plane_write_lock(p);
+    trie_remove_peer(p->trie, slot);
+    for (uint8_t i = 0; i < KEYPAIRS; i++)
+        keypair_destroy(p, slot, i);
+    count(&p->drops[WG_DROP_staged_purged], staged_clear(&p->pool, &peer->staged));
+    marks_clear(&p->notices, slot);
+    marks_clear(&p->wants, slot);
+    pthread_mutex_destroy(&peer->lock);
+    wipe(peer, sizeof *peer);
+    plane_write_unlock(p);
+}
+
+uint32_t plane_purge(struct wg_plane *p, uint32_t slot)
+{
+    struct wg_peer *peer = &p->peer[slot];
+    pthread_mutex_lock(&peer->lock);
+    uint32_t n = staged_clear(&p->pool, &peer->staged);
+    set_relaxed(&peer->key_needed_at, 0);
+    pthread_mutex_unlock(&peer->lock);
+    count(&p->drops[WG_DROP_staged_purged], n);
+    return n;
+}
+
+void plane_raise(struct wg_plane *p, uint32_t slot, uint32_t bits)
+{
+    if (marks_set(&p->notices, slot, bits))
+        wake(&p->up);
+}
+
+void plane_want(struct wg_plane *p, uint32_t slot, uint32_t bits)
+{
+    if (marks_set(&p->wants, slot, bits))
+        wake(&p->seal_waker);
+}
+
+/* Clear first, then look: a stage that sets the condition in between raises it itself. */
+void plane_rearm(struct wg_plane *p, uint32_t slot, uint32_t bits)
+{
+    struct wg_peer *peer = &p->peer[slot];
+    atomic_fetch_and(&peer->armed, ~bits);
+    uint32_t holds = (atomic_load(&peer->unanswered_since) ? NOTICE_DATA_SENT : 0u) |
+                     (atomic_load(&peer->unacknowledged_since) ? NOTICE_DATA_RECEIVED : 0u);
+    holds &= bits;
+    if (holds & ~atomic_fetch_or(&peer->armed, holds))
+        plane_raise(p, slot, holds);
+}
+
+void plane_free(struct wg_plane *p)
+{
+    for (uint32_t slot = 0; p->peer && p->trie && slot < p->max_peers; slot++)
+        if (p->peer[slot].used)
+            plane_remove_peer(p, slot);
+    if (p->trie)
+        trie_free(p->trie);
+    marks_free(&p->notices);
+    marks_free(&p->wants);
+    lane_free(&p->to_udp);
+    lane_free(&p->to_tun);
+    handshakes_free(&p->handshakes);
+    pool_free(&p->pool);
+    free(p->index);
+    free(p->peer);
+    waker_free(&p->up);
+    waker_free(&p->seal_waker);
+    waker_free(&p->open_waker);
+    free(p);
+}

@@ -1,0 +1,139 @@
+/* The plane: peers, keypairs, allowed IPs, staged packets and what the control side
+ * exchanges with the pumps. Two stages, seal and open, work on it from their own
+ * threads; one control thread changes it.
+ *
+ * Locks: each stage holds its own lock while it runs a batch; the control thread takes
+ * all of them to change structure (plane_write_lock), so that whatever it removed is
+ * in nobody's hands when it goes on. peer->lock guards the endpoint, the staged queue
+ * and promotion; keypair->lock the replay window. Order: stage, peer, keypair. */
+#ifndef WG_PLANE_H
+#define WG_PLANE_H
+
+#include <pthread.h>
+
+#include "aead.h"
+#include "icmp.h"
+#include "lane.h"
+#include "port.h"
+#include "replay.h"
+#include "staged.h"
+#include "trie.h"
+
+/* bits of notices, the same as in wgpy/protocol/notices.py */
+enum {
+    NOTICE_KEY_NEEDED = 1, NOTICE_CONFIRMED = 2, NOTICE_REKEY_SEND = 4, NOTICE_REKEY_RECEIVE = 8,
+    NOTICE_DATA_SENT = 16, NOTICE_DATA_RECEIVED = 32, NOTICE_ROAMED = 64,
+};
+/* bits of what the control side wants of the seal stage */
+enum { WANT_KEEPALIVE = 1, WANT_FLUSH = 2 };
+
+enum { NO_KEYPAIR = 3, KEYPAIRS = 3 };
+
+struct wg_keypair {
+    bool exists;
+    bool initiator;
+    _Atomic bool retired;    /* pushed out by a promotion; wiped by plane_reap */
+    uint32_t local, remote;  /* receiver indices */
+    uint64_t birth;
+    _Atomic uint64_t counter; /* next to send */
+    _Atomic uint64_t rekey_raised; /* when REKEY_SEND was last raised */
+    _Atomic bool lastminute_raised;
+    pthread_mutex_t lock;
+    struct wg_replay replay;
+    void *seal_ctx[WG_QUEUES_MAX], *open_ctx[WG_QUEUES_MAX];
+};
+
+struct wg_peer {
+    bool used;
+    _Atomic uint8_t current, previous, next; /* index into keypair, or NO_KEYPAIR */
+    struct wg_keypair keypair[KEYPAIRS];
+    pthread_mutex_t lock;
+    struct wg_endpoint endpoint;
+    struct wg_staged staged;
+    _Atomic uint32_t armed;  /* DATA_SENT, DATA_RECEIVED already raised */
+    _Atomic uint64_t key_needed_at;
+    _Atomic uint64_t unanswered_since, unacknowledged_since;
+    _Atomic uint64_t last_data_received, last_received, last_sent;
+    _Atomic uint64_t rx_bytes, tx_bytes, rx_packets, tx_packets;
+};
+
+struct wg_stage_lock {
+    _Alignas(64) pthread_mutex_t mutex;
+};
+
+struct wg_plane {
+    uint32_t max_peers, queues;
+    const struct wg_aead *aead;
+    struct wg_trie *trie;
+    struct wg_peer *peer;
+    struct wg_index *index;          /* open addressing, index_mask + 1 places */
+    uint32_t index_mask;
+    struct wg_pool pool;
+    struct wg_marks notices, wants;
+    struct wg_lane to_udp, to_tun;   /* datagrams for seal's sink, packets for open's */
+    struct wg_handshakes handshakes;
+    struct icmp_bucket icmp;
+    struct wg_waker up, seal_waker, open_waker; /* notices up, work down */
+    pthread_mutex_t door;
+    _Atomic bool writer;
+    struct wg_stage_lock stage_lock[2 * WG_QUEUES_MAX];
+    wg_counter drops[WG_DROP_COUNT]; /* by the control thread */
+};
+
+/* A plane for `queues` pairs of stages; NULL without memory. */
+struct wg_plane *plane_new(uint32_t max_peers, uint32_t prefixes, uint32_t queues,
+                           const struct wg_aead *aead);
+/* No pump may run any more. */
+void plane_free(struct wg_plane *);
+
+void plane_write_lock(struct wg_plane *);
+void plane_write_unlock(struct wg_plane *);
+void plane_read_lock(struct wg_plane *, uint32_t stage);
+void plane_read_unlock(struct wg_plane *, uint32_t stage);
+
+/* The control thread's calls; they lock for themselves. */
+uint32_t plane_add_peer(struct wg_plane *); /* WG_NO_PEER when full */
+void plane_remove_peer(struct wg_plane *, uint32_t slot);
+/* 0 or -ENOMEM. Rotation as in noise.c:add_new_keypair of the Linux module. */
+int plane_install(struct wg_plane *, uint32_t slot, const struct wg_keypair *facts,
+                  const uint8_t send_key[WG_KEY], const uint8_t receive_key[WG_KEY]);
+uint32_t plane_live_indices(struct wg_plane *, uint32_t slot, uint32_t out[KEYPAIRS]);
+void plane_expire(struct wg_plane *, uint32_t slot, uint64_t born_before);
+uint32_t plane_purge(struct wg_plane *, uint32_t slot);
+void plane_rearm(struct wg_plane *, uint32_t slot, uint32_t bits);
+void plane_want(struct wg_plane *, uint32_t slot, uint32_t bits);
+
+/* The stages' calls, under their read lock. */
+struct wg_keypair *plane_find(struct wg_plane *, uint32_t local_index, uint32_t *slot);
+void plane_raise(struct wg_plane *, uint32_t slot, uint32_t bits);
+/* `kp` authenticated a packet: a next keypair becomes current. */
+void plane_confirm(struct wg_plane *, uint32_t slot, struct wg_keypair *kp);
+
+/* One stage object a queue and direction. */
+struct wg_crypto_stage {
+    struct wg_stage stage; /* first: the pump sees only this */
+    struct wg_plane *plane;
+    uint32_t queue, lock;
+    _Atomic uint32_t mtu;  /* seal: padding stops here */
+    uint32_t ep_peer[WG_BATCH_PACKETS]; /* seal: whose endpoint batch->endpoint[i] is */
+    struct wg_aead_job job[WG_BATCH_PACKETS];
+    uint32_t job_packet[WG_BATCH_PACKETS];
+    struct wg_keypair *job_key[WG_BATCH_PACKETS];
+};
+void seal_stage_init(struct wg_crypto_stage *, struct wg_plane *, uint32_t queue, uint32_t mtu);
+void open_stage_init(struct wg_crypto_stage *, struct wg_plane *, uint32_t queue);
+
+static inline uint64_t relaxed(const _Atomic uint64_t *v)
+{
+    return atomic_load_explicit(v, memory_order_relaxed);
+}
+static inline void add_atomic(_Atomic uint64_t *v, uint64_t n)
+{
+    atomic_fetch_add_explicit(v, n, memory_order_relaxed);
+}
+static inline void set_relaxed(_Atomic uint64_t *v, uint64_t to)
+{
+    atomic_store_explicit(v, to, memory_order_relaxed);
+}
+
+#endif

@@ -1,0 +1,38 @@
+/* A port moves packets between a batch and the world: TUN, UDP, memory, ring.
+ * A pump is source port -> stage -> sink port; deployments differ only in wiring. */
+#ifndef WG_PORT_H
+#define WG_PORT_H
+
+#include "batch.h"
+
+struct wg_port {
+    /* Appends what is there without blocking. Returns the packets appended, 0 when
+     * there is nothing, or -errno when the port is gone for good. */
+    int (*receive)(struct wg_port *, struct wg_batch *);
+    /* Sends every live packet of the batch; what cannot go is a counted drop. */
+    void (*send)(struct wg_port *, struct wg_batch *);
+    /* File descriptors to poll for input, -1 where there is none. */
+    int fds[2];
+    wg_counter packets_in, packets_out, bytes_in, bytes_out, calls_in, calls_out;
+};
+
+/* Wakes a sleeping pump, and is seen by a busy one without a system call. */
+struct wg_waker {
+    _Atomic bool pending;
+    int fd;               /* eventfd */
+};
+
+/* What turns packets into datagrams or back. */
+struct wg_stage {
+    /* Appends packets of the stage's own making (staged packets, keepalives,
+     * handshake datagrams, ICMP). Returns whether there is more to pull. */
+    bool (*pull)(struct wg_stage *, struct wg_batch *);
+    /* Transforms the batch in place. */
+    void (*run)(struct wg_stage *, struct wg_batch *);
+    /* After the sink has sent the batch: learns which sources were stale. May be NULL. */
+    void (*sent)(struct wg_stage *, struct wg_batch *);
+    /* What pull waits for: NULL for stages that make nothing themselves. */
+    struct wg_waker *waker;
+};
+
+#endif

@@ -1,0 +1,100 @@
+/* The TUN port: one read is one super-packet that is split, one write a merged one.
+ * drivers/net/tun.c, Documentation/networking/tuntap.rst. */
+#include "ports.h"
+
+#include <errno.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+/* A batch is handed on once it holds this much, so that the sender's core works while
+ * the reader reads. */
+enum { ENOUGH_BYTES = 96 * 1024, ENOUGH_PACKETS = WG_BATCH_PACKETS - WG_SEGMENTS_MAX };
+
+static int read_one(struct wg_port_tun *t)
+{
+    struct wg_vnet *h = &t->split.h;
+    uint8_t *packet = t->read + 16;
+    struct iovec iov[2] = {{h, VNET_LEN}, {packet, WG_PACKET_MAX}};
+    ssize_t n = readv(t->port.fds[0], iov, 2);
+    if (n < 0) {
+        if (errno == EAGAIN || errno == EINTR)
+            return 0;
+        return -errno;
+    }
+    if (n <= VNET_LEN)
+        return 0;
+    t->split.packet = packet;
+    t->split.len = (uint32_t)n - VNET_LEN;
+    t->split.done = 0;
+    count(&t->port.calls_in, 1);
+    count(&t->port.bytes_in, t->split.len);
+    return 1;
+}
+
+static int tun_receive(struct wg_port *port, struct wg_batch *b)
+{
+    struct wg_port_tun *t = (struct wg_port_tun *)port;
+    uint32_t before = b->n;
+    while (b->used < ENOUGH_BYTES && b->n < ENOUGH_PACKETS) {
+        if (!t->splitting) {
+            int got = read_one(t);
+            if (got <= 0) {
+                if (got < 0 && b->n == before)
+                    return got;
+                break;
+            }
+        }
+        t->splitting = !split(&t->split, b);
+        if (t->splitting)
+            break;
+    }
+    count(&port->packets_in, b->n - before);
+    return (int)(b->n - before);
+}
+
+/* Packet by packet, for a kernel that refused the merged write. */
+static void write_unmerged(struct wg_port_tun *t, struct wg_batch *b, unsigned refused)
+{
+    atomic_fetch_and(&t->merge, ~refused);
+    struct wg_vnet none = {0};
+    for (uint32_t i = 0; i < b->n; i++) {
+        struct wg_packet *p = &b->packet[i];
+        if (!p->live)
+            continue;
+        struct iovec iov[2] = {{&none, VNET_LEN}, {b->bytes + p->off, p->len}};
+        if (writev(t->port.fds[0], iov, 2) < 0)
+            count(&b->drops[WG_DROP_tun_write], 1);
+    }
+}
+
+static void tun_send(struct wg_port *port, struct wg_batch *b)
+{
+    struct wg_port_tun *t = (struct wg_port_tun *)port;
+    struct wg_merge *m = &t->merged;
+    merge(b, m, atomic_load_explicit(&t->merge, memory_order_relaxed));
+    for (uint32_t i = 0; i < m->n; i++) {
+        struct wg_merged *o = &m->out[i];
+        ssize_t n = writev(port->fds[0], m->iov + o->iov_start, (int)o->iov_count);
+        count(&port->calls_out, 1);
+        if (n >= 0) {
+            count(&port->packets_out, o->packets);
+            count(&port->bytes_out, o->len);
+            continue;
+        }
+        if (errno == EINVAL && o->packets > 1 && m->n == 1) {
+            write_unmerged(t, b, o->vnet.gso_type == VNET_GSO_UDP_L4 ? MERGE_UDP : MERGE_TCP);
+            return;
+        }
+        count(&b->drops[WG_DROP_tun_write], o->packets);
+    }
+}
+
+void port_tun_init(struct wg_port_tun *t, int fd, unsigned merge)
+{
+    t->port.receive = tun_receive;
+    t->port.send = tun_send;
+    t->port.fds[0] = fd;
+    t->port.fds[1] = -1;
+    t->merge = merge;
+    t->splitting = false;
+}

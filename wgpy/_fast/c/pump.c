@@ -1,0 +1,96 @@
+#define _GNU_SOURCE
+#include "pump.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <time.h>
+#include <unistd.h>
+
+uint64_t pump_clock(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_BOOTTIME, &t);
+    return (uint64_t)t.tv_sec * WG_SECOND + (uint64_t)t.tv_nsec;
+}
+
+int pump_init(struct wg_pump *p, struct wg_port *source, struct wg_stage *stage, struct wg_port *sink)
+{
+    memset(p, 0, sizeof *p);
+    p->source = source;
+    p->stage = stage;
+    p->sink = sink;
+    void *bytes = mmap(NULL, WG_BATCH_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    p->stop_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    if (bytes == MAP_FAILED || p->stop_fd < 0)
+        return -ENOMEM;
+    p->batch.bytes = bytes;
+    return 0;
+}
+
+void pump_free(struct wg_pump *p)
+{
+    if (p->batch.bytes) {
+        wipe(p->batch.bytes, WG_BATCH_BYTES);
+        munmap(p->batch.bytes, WG_BATCH_BYTES);
+    }
+    if (p->stop_fd >= 0)
+        close(p->stop_fd);
+}
+
+int pump_step(struct wg_pump *p, uint64_t now)
+{
+    struct wg_batch *b = &p->batch;
+    batch_reset(b);
+    b->now = now ? now : pump_clock();
+    struct wg_waker *waker = p->stage ? p->stage->waker : NULL;
+    if (waker && (p->more || atomic_load_explicit(&waker->pending, memory_order_acquire)))
+        p->more = p->stage->pull(p->stage, b);
+    int got = p->source->receive(p->source, b);
+    if (got < 0 && !b->n)
+        return got;
+    if (!b->n)
+        return 0;
+    if (p->stage)
+        p->stage->run(p->stage, b);
+    p->sink->send(p->sink, b);
+    if (p->stage && p->stage->sent)
+        p->stage->sent(p->stage, b);
+    count(&p->batches, 1);
+    return (int)b->n;
+}
+
+/* Sleeps until a port, the stage or pump_stop has something. */
+static void sleep_until_work(struct wg_pump *p)
+{
+    struct pollfd fds[4] = {
+        {.fd = p->source->fds[0], .events = POLLIN},
+        {.fd = p->source->fds[1], .events = POLLIN},
+        {.fd = p->stage && p->stage->waker ? p->stage->waker->fd : -1, .events = POLLIN},
+        {.fd = p->stop_fd, .events = POLLIN},
+    };
+    count(&p->sleeps, 1);
+    poll(fds, 4, -1);
+}
+
+int pump_run(struct wg_pump *p)
+{
+    while (!atomic_load_explicit(&p->stopping, memory_order_relaxed)) {
+        int n = pump_step(p, 0);
+        if (n < 0)
+            return n;
+        if (n == 0 && !p->more)
+            sleep_until_work(p);
+    }
+    return 0;
+}
+
+void pump_stop(struct wg_pump *p)
+{
+    uint64_t one = 1;
+    atomic_store(&p->stopping, true);
+    ssize_t ignored = write(p->stop_fd, &one, sizeof one);
+    (void)ignored;
+}

@@ -1,0 +1,300 @@
+/* The seal stage: IP packets in, transport datagrams out, in place. */
+#include "ip.h"
+#include "plane.h"
+
+/* The peer's endpoint in this batch, copied once. Its index, or -1 when it has none
+ * or the batch is out of places. */
+static int endpoint_of(struct wg_crypto_stage *s, struct wg_batch *b, uint32_t slot)
+{
+    for (uint32_t i = b->endpoints; i-- > 0;)
+        if (s->ep_peer[i] == slot)
+            return (int)i;
+    struct wg_peer *peer = &s->plane->peer[slot];
+    if (b->endpoints == WG_BATCH_PACKETS)
+        return -1;
+    pthread_mutex_lock(&peer->lock);
+    b->endpoint[b->endpoints] = peer->endpoint;
+    pthread_mutex_unlock(&peer->lock);
+    if (!b->endpoint[b->endpoints].family)
+        return -1;
+    s->ep_peer[b->endpoints] = slot;
+    return (int)b->endpoints++;
+}
+
+static struct wg_keypair *usable_key(struct wg_peer *peer, uint64_t now)
+{
+    uint8_t at = atomic_load_explicit(&peer->current, memory_order_acquire);
+    if (at == NO_KEYPAIR)
+        return NULL;
+    struct wg_keypair *kp = &peer->keypair[at];
+    bool young = now < kp->birth + WG_REJECT_AFTER_TIME;
+    return young && relaxed(&kp->counter) < WG_REJECT_AFTER_MESSAGES ? kp : NULL;
+}
+
+static void ask_for_key(struct wg_plane *plane, uint32_t slot, uint64_t now)
+{
+    struct wg_peer *peer = &plane->peer[slot];
+    uint64_t asked = relaxed(&peer->key_needed_at);
+    if (asked && now - asked < WG_REKEY_TIMEOUT)
+        return;
+    set_relaxed(&peer->key_needed_at, now);
+    plane_raise(plane, slot, NOTICE_KEY_NEEDED);
+}
+
+/* Puts the packet behind those that wait, and sees to it that they do not wait for
+ * nothing: with a key they are flushed, without one the control side is asked. */
+static void stage(struct wg_crypto_stage *s, struct wg_batch *b, struct wg_packet *p, bool have_key)
+{
+    struct wg_peer *peer = &s->plane->peer[p->peer];
+    pthread_mutex_lock(&peer->lock);
+    enum wg_drop lost = staged_push(&s->plane->pool, &peer->staged, b->bytes + p->off, p->len);
+    pthread_mutex_unlock(&peer->lock);
+    p->live = 0;
+    if (lost != WG_DROP_COUNT)
+        count(&b->drops[lost], 1);
+    if (have_key)
+        plane_want(s->plane, p->peer, WANT_FLUSH);
+    else
+        ask_for_key(s->plane, p->peer, b->now);
+}
+
+static void refuse(struct wg_crypto_stage *s, struct wg_batch *b, struct wg_packet *p, enum wg_drop why)
+{
+    batch_drop(b, p, why);
+    uint8_t error[WG_LANE_BYTES];
+    pthread_mutex_lock(&s->plane->to_tun.lock);
+    bool allowed = icmp_allow(&s->plane->icmp, b->now);
+    pthread_mutex_unlock(&s->plane->to_tun.lock);
+    if (!allowed)
+        return;
+    uint32_t len = icmp_unreachable(error, sizeof error, b->bytes + p->off, p->len, NULL);
+    if (len && !lane_put(&s->plane->to_tun, error, len, WG_NO_PEER, 0, NULL))
+        wake(&s->plane->open_waker);
+}
+
+/* Finds the packet's peer. False when it was dropped. */
+static bool route(struct wg_crypto_stage *s, struct wg_batch *b, struct wg_packet *p)
+{
+    struct wg_ip ip;
+    if (!ip_parse(b->bytes + p->off, p->len, &ip) || ip.total_len > p->len) {
+        batch_drop(b, p, WG_DROP_malformed_ip);
+        return false;
+    }
+    p->tos = ecn_outer(ip.tos);
+    p->peer = trie_lookup(s->plane->trie, ip.version, ip.dst);
+    if (p->peer == WG_NO_PEER) {
+        refuse(s, b, p, WG_DROP_no_peer);
+        return false;
+    }
+    return true;
+}
+
+/* Pads with zeros to 16, clamped to the MTU (send.c:calculate_skb_padding). */
+static uint32_t pad(uint8_t *packet, uint32_t len, uint32_t mtu)
+{
+    uint32_t padded = round16(len);
+    if (padded > mtu)
+        padded = len > mtu ? len : mtu;
+    memset(packet + len, 0, padded - len);
+    return padded;
+}
+
+static void note_sent(struct wg_plane *plane, struct wg_packet *p, uint32_t data, uint64_t now)
+{
+    struct wg_peer *peer = &plane->peer[p->peer];
+    add_atomic(&peer->tx_bytes, p->len);
+    add_atomic(&peer->tx_packets, 1);
+    set_relaxed(&peer->last_sent, now);
+    set_relaxed(&peer->unacknowledged_since, 0);
+    if (!data)
+        return;
+    if (!relaxed(&peer->unanswered_since))
+        set_relaxed(&peer->unanswered_since, now);
+    if (!(atomic_load_explicit(&peer->armed, memory_order_relaxed) & NOTICE_DATA_SENT) &&
+        !(atomic_fetch_or(&peer->armed, NOTICE_DATA_SENT) & NOTICE_DATA_SENT))
+        plane_raise(plane, p->peer, NOTICE_DATA_SENT);
+}
+
+/* send.c:keep_key_fresh; raised again every 5 s for as long as it holds. */
+static void note_key_age(struct wg_plane *plane, uint32_t slot, struct wg_keypair *kp, uint64_t now)
+{
+    bool due = relaxed(&kp->counter) > WG_REKEY_AFTER_MESSAGES ||
+               (kp->initiator && now >= kp->birth + WG_REKEY_AFTER_TIME);
+    if (!due)
+        return;
+    uint64_t raised = relaxed(&kp->rekey_raised);
+    if (raised && now - raised < WG_REKEY_TIMEOUT)
+        return;
+    set_relaxed(&kp->rekey_raised, now);
+    plane_raise(plane, slot, NOTICE_REKEY_SEND);
+}
+
+/* Writes the header and queues the AEAD job. False when the packet was consumed. */
+static bool prepare(struct wg_crypto_stage *s, struct wg_batch *b, struct wg_packet *p, uint32_t job)
+{
+    struct wg_peer *peer = &s->plane->peer[p->peer];
+    int ep = endpoint_of(s, b, p->peer);
+    if (ep < 0) {
+        refuse(s, b, p, WG_DROP_no_endpoint);
+        return false;
+    }
+    struct wg_keypair *kp = usable_key(peer, b->now);
+    if (!kp || (p->kind == WG_PLAIN && peer->staged.count)) {
+        stage(s, b, p, kp != NULL);
+        return false;
+    }
+    uint64_t counter = atomic_fetch_add_explicit(&kp->counter, 1, memory_order_relaxed);
+    if (counter >= WG_REJECT_AFTER_MESSAGES) {
+        set_relaxed(&kp->counter, WG_REJECT_AFTER_MESSAGES);
+        batch_drop(b, p, WG_DROP_message_limit);
+        ask_for_key(s->plane, p->peer, b->now);
+        return false;
+    }
+    uint8_t *packet = b->bytes + p->off;
+    uint32_t data = p->len, padded = pad(packet, p->len, atomic_load_explicit(&s->mtu, memory_order_relaxed));
+    uint8_t *header = packet - WG_HEADER;
+    put_le32(header, WG_TRANSPORT);
+    put_le32(header + 4, kp->remote);
+    put_le64(header + 8, counter);
+    s->job[job] = (struct wg_aead_job){.ctx = kp->seal_ctx[s->queue], .counter = counter,
+                                       .in = packet, .out = packet, .len = padded};
+    p->off -= WG_HEADER;
+    p->len = padded + WG_OVERHEAD;
+    p->ep = (uint16_t)ep;
+    note_sent(s->plane, p, data, b->now);
+    note_key_age(s->plane, p->peer, kp, b->now);
+    return true;
+}
+
+static void seal_run(struct wg_stage *stage, struct wg_batch *b)
+{
+    struct wg_crypto_stage *s = (struct wg_crypto_stage *)stage;
+    uint32_t jobs = 0;
+    plane_read_lock(s->plane, s->lock);
+    for (uint32_t i = 0; i < b->n; i++) {
+        struct wg_packet *p = &b->packet[i];
+        if (!p->live || p->kind == WG_FINISHED)
+            continue;
+        if (p->kind == WG_PLAIN && !route(s, b, p))
+            continue;
+        if (prepare(s, b, p, jobs))
+            jobs++;
+    }
+    s->plane->aead->seal(s->job, jobs);
+    plane_read_unlock(s->plane, s->lock);
+}
+
+/* --- packets of the stage's own making --- */
+
+static bool pull_lane(struct wg_crypto_stage *s, struct wg_batch *b)
+{
+    const struct wg_lane_entry *e;
+    while ((e = lane_peek(&s->plane->to_udp)) != NULL) {
+        if (!batch_has_room(b, 1, e->len) || b->endpoints == WG_BATCH_PACKETS)
+            return true;
+        int ep;
+        if (e->peer == WG_NO_PEER) {
+            ep = (int)b->endpoints++;
+            s->ep_peer[ep] = WG_NO_PEER;
+            b->endpoint[ep] = e->endpoint;
+        } else {
+            ep = s->plane->peer[e->peer].used ? endpoint_of(s, b, e->peer) : -1;
+        }
+        if (ep >= 0) {
+            struct wg_packet *p = batch_append(b, e->len);
+            memcpy(b->bytes + p->off, e->bytes, e->len);
+            p->ep = (uint16_t)ep;
+            p->tos = e->tos;
+            p->kind = WG_FINISHED;
+            p->peer = e->peer;
+        } else {
+            count(&b->drops[WG_DROP_no_endpoint], 1);
+        }
+        lane_pop(&s->plane->to_udp);
+    }
+    return false;
+}
+
+/* Moves the peer's staged packets into the batch; true when some had no room. */
+static bool resume(struct wg_crypto_stage *s, struct wg_batch *b, uint32_t slot)
+{
+    struct wg_peer *peer = &s->plane->peer[slot];
+    bool more = false;
+    pthread_mutex_lock(&peer->lock);
+    for (int32_t len; !more && (len = staged_peek(&peer->staged)) >= 0;) {
+        if (!batch_has_room(b, 1, (uint32_t)len)) {
+            more = true;
+            break;
+        }
+        struct wg_packet *p = batch_append(b, (uint32_t)len);
+        staged_pop(&s->plane->pool, &peer->staged, b->bytes + p->off);
+        struct wg_ip ip;
+        p->tos = len && ip_parse(b->bytes + p->off, p->len, &ip) ? ecn_outer(ip.tos) : 0;
+        p->kind = WG_RESUMED;
+        p->peer = slot;
+    }
+    pthread_mutex_unlock(&peer->lock);
+    return more;
+}
+
+static void stage_keepalive(struct wg_crypto_stage *s, uint32_t slot)
+{
+    struct wg_peer *peer = &s->plane->peer[slot];
+    pthread_mutex_lock(&peer->lock);
+    if (!peer->staged.count)
+        staged_push(&s->plane->pool, &peer->staged, NULL, 0);
+    pthread_mutex_unlock(&peer->lock);
+}
+
+static bool seal_pull(struct wg_stage *stage, struct wg_batch *b)
+{
+    struct wg_crypto_stage *s = (struct wg_crypto_stage *)stage;
+    wake_clear(&s->plane->seal_waker);
+    plane_read_lock(s->plane, s->lock);
+    bool more = pull_lane(s, b);
+    uint32_t slot, bits;
+    while (!more && marks_take(&s->plane->wants, &slot, &bits)) {
+        struct wg_peer *peer = &s->plane->peer[slot];
+        if (!peer->used)
+            continue;
+        if (bits & WANT_KEEPALIVE)
+            stage_keepalive(s, slot);
+        if (usable_key(peer, b->now)) {
+            more = resume(s, b, slot);
+            if (more)
+                plane_want(s->plane, slot, WANT_FLUSH);
+        } else if (peer->staged.count) {
+            ask_for_key(s->plane, slot, b->now);
+        }
+    }
+    plane_read_unlock(s->plane, s->lock);
+    return more;
+}
+
+static void seal_sent(struct wg_stage *stage, struct wg_batch *b)
+{
+    struct wg_crypto_stage *s = (struct wg_crypto_stage *)stage;
+    for (uint32_t i = 0; i < b->endpoints; i++) {
+        if (b->endpoint[i].source != WG_SOURCE_STALE || s->ep_peer[i] == WG_NO_PEER)
+            continue;
+        struct wg_peer *peer = &s->plane->peer[s->ep_peer[i]];
+        plane_read_lock(s->plane, s->lock);
+        if (peer->used) {
+            pthread_mutex_lock(&peer->lock);
+            if (!memcmp(peer->endpoint.local, b->endpoint[i].local, sizeof peer->endpoint.local))
+                peer->endpoint.source = WG_SOURCE_NONE;
+            pthread_mutex_unlock(&peer->lock);
+        }
+        plane_read_unlock(s->plane, s->lock);
+    }
+}
+
+void seal_stage_init(struct wg_crypto_stage *s, struct wg_plane *plane, uint32_t queue, uint32_t mtu)
+{
+    s->plane = plane;
+    s->queue = queue;
+    s->lock = queue * 2;
+    s->mtu = mtu;
+    s->stage = (struct wg_stage){.pull = seal_pull, .run = seal_run, .sent = seal_sent,
+                                 .waker = queue ? NULL : &plane->seal_waker};
+}

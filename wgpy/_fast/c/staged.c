@@ -1,0 +1,118 @@
+#include "staged.h"
+
+#include <errno.h>
+#include <sys/mman.h>
+
+int pool_init(struct wg_pool *pool)
+{
+    void *m = mmap(NULL, (size_t)WG_CHUNK * WG_CHUNKS, PROT_READ | PROT_WRITE,
+                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (m == MAP_FAILED)
+        return -ENOMEM;
+    pool->bytes = m;
+    pool->fresh = 0;
+    pool->free = NO_CHUNK;
+    pthread_mutex_init(&pool->lock, NULL);
+    return 0;
+}
+
+void pool_free(struct wg_pool *pool)
+{
+    if (pool->bytes)
+        munmap(pool->bytes, (size_t)WG_CHUNK * WG_CHUNKS);
+    pool->bytes = NULL;
+}
+
+static uint16_t take(struct wg_pool *pool)
+{
+    uint16_t c = pool->free;
+    if (c != NO_CHUNK)
+        pool->free = pool->next[c];
+    else if (pool->fresh < WG_CHUNKS)
+        c = (uint16_t)pool->fresh++;
+    return c;
+}
+
+static void give(struct wg_pool *pool, uint16_t chain, bool clean)
+{
+    while (chain != NO_CHUNK) {
+        uint16_t next = pool->next[chain];
+        if (clean)
+            wipe(pool->bytes + (size_t)chain * WG_CHUNK, WG_CHUNK);
+        pool->next[chain] = pool->free;
+        pool->free = chain;
+        chain = next;
+    }
+}
+
+/* A chain long enough for `len` bytes, or NO_CHUNK with nothing taken. */
+static uint16_t take_chain(struct wg_pool *pool, uint32_t len)
+{
+    uint16_t head = NO_CHUNK;
+    for (uint32_t left = len; left > 0; left -= left < WG_CHUNK ? left : WG_CHUNK) {
+        uint16_t c = take(pool);
+        if (c == NO_CHUNK) {
+            give(pool, head, false);
+            return NO_CHUNK;
+        }
+        pool->next[c] = head;
+        head = c;
+    }
+    return head;
+}
+
+static void drop_head(struct wg_pool *pool, struct wg_staged *q, bool clean)
+{
+    give(pool, q->first[q->head], clean);
+    q->head = (q->head + 1) % WG_STAGED_PACKETS;
+    q->count--;
+}
+
+enum wg_drop staged_push(struct wg_pool *pool, struct wg_staged *q, const uint8_t *packet, uint32_t len)
+{
+    enum wg_drop lost = WG_DROP_COUNT;
+    pthread_mutex_lock(&pool->lock);
+    if (q->count == WG_STAGED_PACKETS) {
+        drop_head(pool, q, true);
+        lost = WG_DROP_staged_oldest;
+    }
+    uint16_t chain = take_chain(pool, len);
+    pthread_mutex_unlock(&pool->lock);
+    if (len && chain == NO_CHUNK)
+        return WG_DROP_staged_pool;
+    uint32_t at = (q->head + q->count++) % WG_STAGED_PACKETS;
+    q->first[at] = chain;
+    q->len[at] = (uint16_t)len;
+    uint32_t done = 0;
+    for (uint16_t c = chain; done < len; c = pool->next[c]) {
+        uint32_t part = len - done < WG_CHUNK ? len - done : WG_CHUNK;
+        memcpy(pool->bytes + (size_t)c * WG_CHUNK, packet + done, part);
+        done += part;
+    }
+    return lost;
+}
+
+int32_t staged_peek(const struct wg_staged *q) { return q->count ? (int32_t)q->len[q->head] : -1; }
+
+void staged_pop(struct wg_pool *pool, struct wg_staged *q, uint8_t *packet)
+{
+    uint32_t len = q->len[q->head], done = 0;
+    for (uint16_t c = q->first[q->head]; done < len; c = pool->next[c]) {
+        uint32_t part = len - done < WG_CHUNK ? len - done : WG_CHUNK;
+        memcpy(packet + done, pool->bytes + (size_t)c * WG_CHUNK, part);
+        done += part;
+    }
+    pthread_mutex_lock(&pool->lock);
+    drop_head(pool, q, true);
+    pthread_mutex_unlock(&pool->lock);
+}
+
+uint32_t staged_clear(struct wg_pool *pool, struct wg_staged *q)
+{
+    uint32_t n = q->count;
+    pthread_mutex_lock(&pool->lock);
+    while (q->count)
+        drop_head(pool, q, true);
+    pthread_mutex_unlock(&pool->lock);
+    return n;
+}

@@ -1,0 +1,199 @@
+# distutils: language = c
+"""Ports and pumps: bytes in, bytes out. No cryptography in this module."""
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdlib cimport calloc, free
+from libc.string cimport memcpy, memset
+
+from wgpy._fast.core cimport *
+
+include "endpoint.pxi"
+
+cdef extern from *:
+    """
+    #include "drops.h"
+    #define X(name, text) #name,
+    static const char *const drop_names[] = {WG_DROPS(X)};
+    #undef X
+    #define X(name, text) text,
+    static const char *const drop_texts[] = {WG_DROPS(X)};
+    #undef X
+    """
+    const char *drop_names[1]
+    const char *drop_texts[1]
+
+cdef extern from "offload.h" nogil:
+    enum: MERGE_TCP, MERGE_UDP
+
+cdef extern from "ports.h" nogil:
+    struct wg_port_tun:
+        wg_port port
+        unsigned merge
+    void port_tun_init(wg_port_tun *, int, unsigned)
+    struct wg_port_udp:
+        wg_port port
+        bint gso
+        wg_counter gso_refused
+    void port_udp_init(wg_port_udp *, int, int, bint)
+    struct wg_mem_entry:
+        uint32_t len
+        uint8_t tos
+        wg_endpoint endpoint
+        uint8_t *bytes
+    struct wg_port_mem:
+        wg_port port
+    int port_mem_init(wg_port_mem *, bint, bint)
+    void port_mem_free(wg_port_mem *)
+    bint port_mem_put(wg_port_mem *, const uint8_t *, uint32_t, uint8_t, const wg_endpoint *)
+    bint port_mem_take(wg_port_mem *, wg_mem_entry *)
+
+DROP_TEXTS = {drop_names[i].decode(): drop_texts[i].decode() for i in range(WG_DROP_COUNT)}
+_NAMES = tuple(DROP_TEXTS)
+
+
+cdef class Port:
+    """A place where packets come from or go to."""
+
+    def stats(self) -> dict:
+        """Counters since the start: packets, bytes and system calls each way."""
+        cdef wg_port *p = self.port
+        return {
+            "packets_in": counted(&p.packets_in), "packets_out": counted(&p.packets_out),
+            "bytes_in": counted(&p.bytes_in), "bytes_out": counted(&p.bytes_out),
+            "calls_in": counted(&p.calls_in), "calls_out": counted(&p.calls_out),
+        }
+
+
+cdef class TunPort(Port):
+    """A TUN queue with a virtio-net header. The caller keeps the descriptor open for
+    as long as a pump runs."""
+    cdef wg_port_tun *tun
+
+    def __cinit__(self, int fd, *, bint merge_tcp=True, bint merge_udp=True):
+        self.tun = <wg_port_tun *>calloc(1, sizeof(wg_port_tun))
+        if self.tun == NULL:
+            raise MemoryError
+        port_tun_init(self.tun, fd, (MERGE_TCP if merge_tcp else 0) | (MERGE_UDP if merge_udp else 0))
+        self.port = &self.tun.port
+
+    def __dealloc__(self):
+        free(self.tun)
+
+    @property
+    def merges(self) -> tuple:
+        """What is merged on its way into the TUN; shrinks if the kernel refuses."""
+        names = (("tcp", MERGE_TCP), ("udp", MERGE_UDP))
+        return tuple(name for name, bit in names if self.tun.merge & bit)
+
+
+cdef class UdpPort(Port):
+    """An IPv4 and an IPv6 socket, -1 where there is none. The caller keeps them open
+    for as long as a pump runs."""
+    cdef wg_port_udp *udp
+
+    def __cinit__(self, int fd4, int fd6, *, bint gso=True):
+        self.udp = <wg_port_udp *>calloc(1, sizeof(wg_port_udp))
+        if self.udp == NULL:
+            raise MemoryError
+        port_udp_init(self.udp, fd4, fd6, gso)
+        self.port = &self.udp.port
+
+    def __dealloc__(self):
+        free(self.udp)
+
+    @property
+    def gso(self) -> bool:
+        """Whether runs are sent as one; latched off when a device cannot."""
+        return self.udp.gso
+
+    def stats(self) -> dict:
+        return Port.stats(self) | {"gso_refused": counted(&self.udp.gso_refused)}
+
+
+cdef class MemoryPort(Port):
+    """A bounded queue of packets, for tests and benchmarks. `repeat`: as a source it
+    gives the same packets for ever; `discard`: as a sink it only counts."""
+    cdef wg_port_mem *mem
+
+    def __cinit__(self, *, bint repeat=False, bint discard=False):
+        self.mem = <wg_port_mem *>calloc(1, sizeof(wg_port_mem))
+        if self.mem == NULL:
+            raise MemoryError
+        port_mem_init(self.mem, repeat, discard)
+        self.port = &self.mem.port
+
+    def __dealloc__(self):
+        if self.mem != NULL:
+            port_mem_free(self.mem)
+        free(self.mem)
+
+    def put(self, bytes packet, endpoint=None, *, int tos=0) -> bool:
+        """Queues a copy; False when 1024 packets wait already."""
+        cdef wg_endpoint e
+        pack_endpoint(&e, endpoint)
+        if len(packet) > WG_PACKET_MAX:
+            raise ValueError(f"packet of {len(packet)} bytes")
+        return port_mem_put(self.mem, packet, <uint32_t>len(packet), <uint8_t>tos, &e)
+
+    def take(self) -> list:
+        """Everything queued, as (bytes, endpoint or None, tos)."""
+        cdef wg_mem_entry e
+        out = []
+        while port_mem_take(self.mem, &e):
+            out.append((<bytes>e.bytes[:e.len], unpack_endpoint(&e.endpoint), e.tos))
+            free(e.bytes)
+        return out
+
+
+cdef class Stage:
+    pass
+
+
+cdef class Pump:
+    """Moves packets from `source` through `stage` (None: as they are) to `sink`."""
+
+    def __cinit__(self, Port source, Stage stage, Port sink):
+        self.pump = <wg_pump *>calloc(1, sizeof(wg_pump))
+        if self.pump == NULL:
+            raise MemoryError
+        self.source, self.stage, self.sink = source, stage, sink
+        if pump_init(self.pump, source.port, stage.stage if stage is not None else NULL, sink.port):
+            raise MemoryError
+
+    def __dealloc__(self):
+        if self.pump != NULL:
+            pump_free(self.pump)
+        free(self.pump)
+
+    def run(self) -> int:
+        """Runs on the calling thread without the GIL until stop(). 0, or the errno
+        with which the source ended."""
+        cdef int ret
+        with nogil:
+            ret = pump_run(self.pump)
+        return -ret
+
+    def step(self, uint64_t now=0) -> int:
+        """One turn without sleeping, at `now` ns (0: the clock's). Packets handled.
+        Only while run() is not running. OSError when the source is gone."""
+        cdef int ret
+        with nogil:
+            ret = pump_step(self.pump, now)
+        if ret < 0:
+            raise OSError(-ret, "the port is gone")
+        return ret
+
+    def stop(self) -> None:
+        """Makes run() return soon; may be called from any thread."""
+        pump_stop(self.pump)
+
+    def drops(self) -> dict:
+        """Packets dropped by this pump, by reason, since its start."""
+        return {_NAMES[i]: counted(&self.pump.batch.drops[i]) for i in range(WG_DROP_COUNT)}
+
+    def stats(self) -> dict:
+        return {"batches": counted(&self.pump.batches), "sleeps": counted(&self.pump.sleeps)}
+
+
+def clock() -> int:
+    """CLOCK_BOOTTIME in ns, as pumps stamp their batches."""
+    return pump_clock()

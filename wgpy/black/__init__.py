@@ -1,0 +1,1 @@
+"""The Internet-facing room: UDP sockets."""

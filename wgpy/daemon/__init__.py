@@ -1,0 +1,1 @@
+"""Daemon processes and their life cycle."""

@@ -1,0 +1,1 @@
+"""The WireGuard protocol: bytes, time and entropy in, effects out. Pure."""

@@ -1,0 +1,93 @@
+"""What the protocol core asks for. Plain data; whoever drives the core carries it out
+in order (see wgpy.crypto.apply)."""
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class SendToPeer:
+    """Send a handshake datagram to the peer's current endpoint (DSCP AF41)."""
+    peer: bytes
+    datagram: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """Send a datagram back to where a message came from (cookie replies)."""
+    endpoint: tuple
+    datagram: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class SetEndpoint:
+    """An authenticated handshake message came from here: the peer roams."""
+    peer: bytes
+    endpoint: tuple
+
+
+@dataclass(frozen=True, slots=True)
+class ClearSource:
+    """Forget the sticky source address before the next send."""
+    peer: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class InstallKeypair:
+    """Give the data plane a keypair. The keys are bytearrays: the driver overwrites
+    them with zeros when the plane has its copy. repr shows no key."""
+    peer: bytes
+    local_index: int
+    remote_index: int
+    initiator: bool
+    send_key: bytearray = field(repr=False)
+    receive_key: bytearray = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class FlushStaged:
+    """Send what waits for a keypair."""
+    peer: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class PurgeStaged:
+    """Drop what waits for a keypair: the handshake was given up."""
+    peer: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class SendKeepalive:
+    peer: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class ExpireKeypairs:
+    """Wipe the peer's keypairs that are older than reject-after-time."""
+    peer: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class WipeKeypairs:
+    """Wipe all keypairs of the peer."""
+    peer: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Rearm:
+    """Let the plane raise these notice bits again."""
+    peer: bytes
+    bits: int
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something an operator may want to know; `kind` is a fixed word, `peer` may be
+    None. Kinds: handshake-sent, handshake-complete, handshake-given-up, under-load,
+    load-over, rejected (with `reason`)."""
+    kind: str
+    peer: bytes | None = None
+    reason: str = ""
+
+
+Effect = (SendToPeer | Reply | SetEndpoint | ClearSource | InstallKeypair | FlushStaged
+          | PurgeStaged | SendKeepalive | ExpireKeypairs | WipeKeypairs | Rearm | Event)

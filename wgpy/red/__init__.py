@@ -1,0 +1,1 @@
+"""The LAN-facing room: TUN devices and link events."""
