@@ -185,8 +185,9 @@ static void place(struct merger *g, uint32_t packet, unsigned what)
         struct wg_merged *o = &g->m->out[*flow];
         struct run *r = &g->run[*flow];
         g->next[r->last] = (uint16_t)packet;
+        o->packets++;
         o->len += s.payload;
-        if (!advance(r, &s, packet) || ++o->packets == WG_SEGMENTS_MAX)
+        if (!advance(r, &s, packet) || o->packets == WG_SEGMENTS_MAX)
             *flow = NONE;
         return;
     }
