@@ -1,0 +1,73 @@
+# Set-up, demo, tests and benchmarks. Everything lands in .venv, build and .cache.
+PYTHON ?= python3
+VENV   := .venv
+PY     := $(VENV)/bin/python
+ROOT   := $(shell id -u)
+EXT    := $(wildcard wgpy/_fast/*.p[xy]? wgpy/_fast/c/*.[ch])
+FUZZ_SECONDS ?= 300
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: help setup demo test bench fuzz wheel lines clean
+.DELETE_ON_ERROR:
+
+help:
+	@echo "make setup   packages, virtual environment, extension modules"
+	@echo "make demo    two sites, one tunnel, real traffic (as root)"
+	@echo "make test    all tests as root; the unit tests otherwise"
+	@echo "make bench   micro benchmarks, then tunnels against their peers (as root)"
+	@echo "make fuzz    every fuzz target for FUZZ_SECONDS=$(FUZZ_SECONDS)"
+	@echo "make wheel   sdist and wheel into dist/"
+	@echo "make lines   lines by room"
+	@echo "make clean   removes build products, keeps .cache"
+
+setup:
+	@tools/packages.sh base
+	@$(MAKE) -s $(VENV)/.built
+	@tools/hand-back.sh
+	@echo "setup: ready"
+
+$(VENV)/.dependencies: pyproject.toml
+	@tools/venv.sh "$(PYTHON)" $(VENV)
+	@touch $@
+
+$(VENV)/.built: $(VENV)/.dependencies setup.py $(EXT)
+	@echo "setup: building the extension modules"
+	@$(PY) -m pip install -q --no-build-isolation --no-deps -e .
+	@touch $@
+
+demo: setup
+ifneq ($(ROOT),0)
+	@echo "demo: network namespaces and TUN devices need root: sudo make demo" >&2; exit 1
+else
+	@$(PY) -m wgpy.lab.demo
+endif
+
+test: setup
+	@tools/packages.sh test
+ifneq ($(ROOT),0)
+	@echo "test: not root, so only the tests without namespaces and peers; sudo make test runs all"
+	@$(PY) -m pytest -m "not netns and not interop" $(PYTEST_ARGS)
+else
+	@$(PY) -m pytest $(PYTEST_ARGS)
+endif
+
+bench: setup
+	@$(PY) benchmarks/micro.py
+	@$(PY) benchmarks/tunnel.py $(BENCH_ARGS)
+
+fuzz: setup
+	@tools/packages.sh test
+	@WGPY_FUZZ_SECONDS=$(FUZZ_SECONDS) $(PY) -m pytest tests/fuzz $(PYTEST_ARGS)
+
+wheel: setup
+	@$(PY) -m pip -q wheel --no-build-isolation --no-deps -w dist .
+	@$(PY) -c "from setuptools.build_meta import build_sdist; build_sdist('dist')" >/dev/null
+	@ls dist
+
+lines:
+	@$(PYTHON) tools/lines.py
+
+clean:
+	rm -rf build dist *.egg-info $(VENV) .pytest_cache .hypothesis
+	rm -f wgpy/_fast/*.so wgpy/_fast/*.c
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,146 @@
+"""Tables and plots of what tunnel.py measured."""
+import json
+import statistics
+from dataclasses import dataclass
+from pathlib import Path
+
+from peers import BARE, REFERENCE
+
+RESULTS = Path(__file__).with_name("results")
+COLOURS = {"wgpy": "#1b6ca8", REFERENCE: "#6c757d"}
+
+
+@dataclass(frozen=True)
+class Figure:
+    key: str
+    label: str
+    unit: str
+    digits: int
+    less_is_better: bool = False
+
+
+FIGURES = [
+    Figure("tcp1", "TCP, one stream", "Gbit/s", 2),
+    Figure("tcp4", "TCP, four streams", "Gbit/s", 2),
+    Figure("both", "TCP both ways, sum", "Gbit/s", 2),
+    Figure("jumbo", "TCP, one stream, MTU 8920", "Gbit/s", 2),
+    Figure("udp64", "UDP 64 B, < 1 % loss", "kpps", 0),
+    Figure("udp1392", "UDP 1392 B, < 1 % loss", "kpps", 0),
+    Figure("ping_p50", "ping p50, idle", "µs", 0, True),
+    Figure("ping_p99", "ping p99, idle", "µs", 0, True),
+    Figure("tcp1_cpu_per_gb", "daemon CPU per GB", "s", 2, True),
+]
+
+
+def values(runs: list[dict], peer: str, key: str) -> dict[int, float]:
+    """Round -> figure."""
+    return {r["round"]: r["figures"][key] for r in runs
+            if r["peer"] == peer and key in r["figures"]}
+
+
+def summary(runs: list[dict], peers: list[str]) -> dict:
+    """figure -> peer -> median, min, max, and the median over rounds of the ratio to the
+    reference measured in the same round."""
+    out: dict = {}
+    for figure in FIGURES:
+        reference = values(runs, REFERENCE, figure.key)
+        for peer in peers:
+            got = values(runs, peer, figure.key)
+            if not got:
+                continue
+            ratios = [v / reference[r] for r, v in got.items() if reference.get(r)]
+            out.setdefault(figure.key, {})[peer] = {
+                "median": statistics.median(got.values()),
+                "min": min(got.values()), "max": max(got.values()),
+                "ratio": statistics.median(ratios) if ratios else None,
+            }
+    return out
+
+
+def _cell(entry: dict | None, figure: Figure, peer: str) -> str:
+    if entry is None:
+        return "–"
+    number = f"{entry['median']:.{figure.digits}f}"
+    spread = f"{entry['min']:.{figure.digits}f}–{entry['max']:.{figure.digits}f}"
+    ratio = "" if peer == REFERENCE or entry["ratio"] is None else f" **×{entry['ratio']:.2f}**"
+    return f"{number} ({spread}){ratio}"
+
+
+def table(result: dict) -> str:
+    """Markdown: a row a figure, a column an implementation."""
+    peers, data = result["peers"], result["summary"]
+    rows = [["median (min–max), ratio to " + REFERENCE, *peers]]
+    for f in FIGURES:
+        if f.key in data:
+            rows.append([f"{f.label}, {f.unit}",
+                         *(_cell(data[f.key].get(p), f, p) for p in peers)])
+    width = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    lines = ["| " + " | ".join(c.ljust(w) for c, w in zip(row, width)) + " |" for row in rows]
+    lines.insert(1, "|" + "|".join("-" * (w + 2) for w in width) + "|")
+    return "\n".join(lines)
+
+
+def notes(result: dict) -> str:
+    m, others = result["machine"], result["others"]
+    lines = [f"{m['date']}, {m['cores']} cores of {m['cpu']}, Linux {m['kernel']}, commit "
+             f"{m['commit'] or 'unknown'}; {result['rounds']} interleaved rounds of "
+             f"{result['seconds']:g} s.",
+             "Versions: " + ", ".join(f"{k} {v}" for k, v in result["versions"].items() if v) + "."]
+    if others["worst"] > others["limit"]:
+        lines.append(f"The machine was not quiet: before a measurement others used "
+                     f"{others['median']:.0%} of it (median), {others['worst']:.0%} at worst.")
+    lines += [f"{k}: not measured, {v}." for k, v in result["absent"].items()]
+    lines += [f"{r['peer']}, {r['workload']}, round {r['round']}: {r['error']}"
+              for r in result["runs"] if "error" in r]
+    return "\n".join(lines)
+
+
+def _bars(axis, f: Figure, data: dict, peers: list[str]) -> None:
+    peers = [p for p in peers if p in data and p != BARE]
+    middle = [data[p]["median"] for p in peers]
+    spread = [[data[p]["median"] - data[p]["min"] for p in peers],
+              [data[p]["max"] - data[p]["median"] for p in peers]]
+    axis.barh(peers, middle, xerr=spread, color=[COLOURS.get(p, "#c4cad0") for p in peers],
+              error_kw={"elinewidth": 1, "capsize": 2})
+    axis.invert_yaxis()
+    bare = f", without a tunnel {data[BARE]['median']:.{f.digits}f}" if BARE in data else ""
+    axis.set_title(f"{f.label}: {f.unit}{', less is better' if f.less_is_better else ''}{bare}",
+                   fontsize=8)
+    axis.tick_params(labelsize=8)
+    axis.spines[["top", "right"]].set_visible(False)
+    if f.unit == "Gbit/s":
+        axis.axvline(0.95, color="#c0392b", linewidth=1, linestyle="--")
+
+
+def plot(result: dict, path: Path) -> None:
+    import matplotlib
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    data = result["summary"]
+    figures = [f for f in FIGURES if f.key in data]
+    if not figures:
+        return
+    columns = min(3, len(figures))
+    rows = -(-len(figures) // columns)
+    canvas, axes = pyplot.subplots(rows, columns, figsize=(4.4 * columns, 2.5 * rows), squeeze=False)
+    for axis in axes.flat[len(figures):]:
+        axis.set_visible(False)
+    for axis, f in zip(axes.flat, figures):
+        _bars(axis, f, data[f.key], result["peers"])
+    m = result["machine"]
+    canvas.suptitle(f"{m['date']}, {m['cores']} cores of {m['cpu']}, both ends on one machine; "
+                    "dashed: 950 Mbit/s", fontsize=9)
+    canvas.tight_layout()
+    canvas.savefig(path, dpi=110)
+    pyplot.close(canvas)
+
+
+def save(result: dict, name: str) -> list[Path]:
+    """Writes results/NAME.json, .md and .png."""
+    RESULTS.mkdir(exist_ok=True)
+    paths = [RESULTS / f"{name}.{ext}" for ext in ("json", "md", "png")]
+    paths[0].write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n")
+    paths[1].write_text(table(result) + "\n\n" + notes(result) + "\n")
+    plot(result, paths[2])
+    return paths

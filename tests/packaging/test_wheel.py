@@ -1,0 +1,93 @@
+"""F9: the source archive is complete, and the wheel built from it works where the
+source tree is not."""
+import os
+import subprocess
+import sys
+import sysconfig
+import tarfile
+import venv
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+pytestmark = pytest.mark.slow
+
+
+def run(*command, cwd: Path) -> str:
+    env = {k: v for k, v in os.environ.items() if not k.startswith(("PYTHON", "VIRTUAL_ENV"))}
+    done = subprocess.run([str(c) for c in command], cwd=cwd, env=env, capture_output=True,
+                          text=True, timeout=600)
+    assert done.returncode == 0, f"{command}: {done.stdout[-2000:]}{done.stderr[-4000:]}"
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def sdist(tmp_path_factory) -> Path:
+    """Built from a copy without build products, as a fresh clone would be."""
+    top = tmp_path_factory.mktemp("sdist")
+    tree = top / "tree"
+    tree.mkdir()
+    for name in ("wgpy", "pyproject.toml", "setup.py", "MANIFEST.in", "README.md", "LICENSE",
+                 "CHANGELOG.md"):
+        run("cp", "-r", ROOT / name, tree, cwd=top)
+    for made in [*tree.rglob("*.so"), *(tree / "wgpy/_fast").glob("*.c")]:
+        made.unlink()
+    run(sys.executable, "-c",
+        f"from setuptools.build_meta import build_sdist; build_sdist({str(top)!r})", cwd=tree)
+    (archive,) = top.glob("wgpy-*.tar.gz")
+    return archive
+
+
+@pytest.fixture(scope="module")
+def wheel(sdist) -> Path:
+    run(sys.executable, "-m", "pip", "wheel", "--no-build-isolation", "--no-deps", "--no-index",
+        "-w", sdist.parent, sdist, cwd=sdist.parent)
+    (built,) = sdist.parent.glob("*.whl")
+    return built
+
+
+@pytest.fixture(scope="module")
+def installed(wheel, tmp_path_factory) -> Path:
+    """A fresh environment with the wheel; its dependencies are lent by the environment
+    of the tests, so that no network is needed. The editable install does not follow:
+    .pth files are read only in the environment's own directory."""
+    home = tmp_path_factory.mktemp("fresh")
+    venv.create(home, with_pip=True, symlinks=True)
+    python = home / "bin" / "python"
+    own = Path(run(python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))",
+                   cwd=home).strip())
+    (own / "lent.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    run(python, "-m", "pip", "install", "--no-deps", "--no-index", wheel, cwd=home)
+    return home
+
+
+def test_sdist_holds_every_source(sdist):
+    with tarfile.open(sdist) as archive:
+        held = {name.split("/", 1)[1] for name in archive.getnames() if "/" in name}
+    wanted = {str(p.relative_to(ROOT)) for pattern in ("*.py", "*.pyi", "*.pyx", "*.pxd", "*.pxi")
+              for p in (ROOT / "wgpy").rglob(pattern)}
+    wanted |= {str(p.relative_to(ROOT)) for pattern in ("*.c", "*.h")
+               for p in (ROOT / "wgpy/_fast/c").glob(pattern)}
+    assert wanted - held == set()
+    assert not [name for name in held if name.endswith((".so", ".o", ".pyc"))]
+
+
+def test_wheel_holds_extensions_and_no_tests(wheel):
+    names = zipfile.ZipFile(wheel).namelist()
+    for module in ("ports", "plane"):
+        assert [n for n in names if n.startswith(f"wgpy/_fast/{module}.") and n.endswith(".so")]
+    assert not [n for n in names if n.startswith(("tests/", "benchmarks/", "tools/"))]
+
+
+def test_wheel_imports_away_from_the_source(installed):
+    where = run(installed / "bin/python", "-c",
+                "import wgpy._fast.plane as p, wgpy._fast.ports, wgpy.cli; print(p.__file__)",
+                cwd=installed)
+    assert where.startswith(str(installed))
+
+
+def test_doctor_runs_from_the_wheel(installed):
+    out = run(installed / "bin/wgpy", "doctor", cwd=installed)
+    assert "aead" in out.lower()
