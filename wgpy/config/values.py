@@ -1,0 +1,126 @@
+"""Single values in text form, shared by UAPI and files. Parsers raise ValueError with
+a text that never repeats a key."""
+
+import base64
+import binascii
+import ipaddress
+import re
+
+from wgpy.config.model import HostPort, Prefix
+
+_DECIMAL = re.compile(r"[0-9]{1,20}\Z")
+_SCOPE = re.compile(r"[A-Za-z0-9_.=+-]{1,15}\Z")
+_HOST = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*\.?\Z")
+INTERFACE_NAME = re.compile(r"(?!\.{1,2}\Z)[a-zA-Z0-9_=+.-]{1,15}\Z")
+
+
+def quoted(text: str) -> str:
+    """The value as an error shows it: printable, and short."""
+    return repr(text if len(text) <= 40 else text[:37] + "...")
+
+
+def number(text: str, low: int, high: int) -> int:
+    if not _DECIMAL.match(text) or not low <= int(text) <= high:
+        raise ValueError(f"{quoted(text)} is not a number from {low} to {high}")
+    return int(text)
+
+
+def key_hex(text: str) -> bytes:
+    if not re.fullmatch(r"[0-9a-fA-F]{64}", text):
+        raise ValueError("a key is 64 hexadecimal digits")
+    return bytes.fromhex(text)
+
+
+def key_base64(text: str) -> bytes:
+    try:
+        key = base64.b64decode(text.encode("ascii"), validate=True)
+    except (UnicodeEncodeError, binascii.Error):
+        key = b""
+    if len(key) != 32 or base64.b64encode(key).decode() != text:
+        raise ValueError("a key is 44 characters of base64")
+    return key
+
+
+def to_base64(key: bytes) -> str:
+    return base64.b64encode(key).decode()
+
+
+def short_key(key: bytes) -> str:
+    """A public key as it appears in logs: peer(AbCd…WxYz)."""
+    text = to_base64(key)
+    return f"peer({text[:4]}…{text[39:43]})"
+
+
+def prefix(text: str, *, need_cidr: bool = False) -> Prefix:
+    """`address/cidr`; host bits are cleared. Without a cidr, one address."""
+    host, slash, bits = text.partition("/")
+    try:
+        if need_cidr and not slash or "%" in host:
+            raise ValueError
+        address = ipaddress.ip_address(host)
+        cidr = number(bits, 0, address.max_prefixlen) if slash else address.max_prefixlen
+    except ValueError:
+        raise ValueError(f"{quoted(text)} is not an address with prefix length") from None
+    keep = (1 << address.max_prefixlen) - (1 << (address.max_prefixlen - cidr))
+    return Prefix((int(address) & keep).to_bytes(len(address.packed), "big"), cidr)
+
+
+def prefix_text(p: Prefix) -> str:
+    return f"{ipaddress.ip_address(p.address)}/{p.cidr}"
+
+
+def interface_address(text: str) -> str:
+    """An address of the interface itself, host bits kept, prefix length completed."""
+    host, slash, bits = text.partition("/")
+    prefix(text)
+    address = ipaddress.ip_address(host)
+    return f"{address}/{int(bits) if slash else address.max_prefixlen}"
+
+
+def numeric_host(text: str) -> str:
+    """A numeric address in its one form; IPv4-mapped IPv6 becomes IPv4."""
+    try:
+        address = ipaddress.ip_address(text)
+    except ValueError:
+        raise ValueError(f"{quoted(text)} is not a numeric address") from None
+    if address.version == 6:
+        if address.scope_id is not None and not _SCOPE.match(address.scope_id):
+            raise ValueError(f"{quoted(text)} has a bad scope")
+        if address.ipv4_mapped is not None:
+            address = address.ipv4_mapped
+    return str(address)
+
+
+def endpoint(text: str, *, names: bool = False) -> HostPort:
+    """`1.2.3.4:port`, `[v6]:port` or, where `names` is true, `name:port`."""
+    if text.startswith("["):
+        host, found, port = text[1:].rpartition("]:")
+        bracketed = True
+    else:
+        host, found, port = text.rpartition(":")
+        bracketed = False
+    if not found or not host:
+        raise ValueError(f"{quoted(text)} is not HOST:PORT")
+    if not bracketed and ":" in host:
+        raise ValueError(f"{quoted(text)}: an IPv6 address needs [brackets]")
+    value = number(port, 1, 65535)
+    if names and not bracketed and not _looks_numeric(host):
+        if len(host) > 253 or not _HOST.match(host):
+            raise ValueError(f"{quoted(host)} is not a host name")
+        return HostPort(host, value)
+    host = numeric_host(host)
+    if bracketed and ":" not in text[1:].rpartition("]:")[0]:
+        raise ValueError(f"{quoted(text)}: only IPv6 addresses stand in brackets")
+    return HostPort(host, value)
+
+
+def _looks_numeric(host: str) -> bool:
+    return re.fullmatch(r"[0-9.]+", host) is not None
+
+
+def is_numeric(host: str) -> bool:
+    return ":" in host or _looks_numeric(host)
+
+
+def endpoint_text(e: HostPort) -> str:
+    return f"[{e.host}]:{e.port}" if ":" in e.host else f"{e.host}:{e.port}"

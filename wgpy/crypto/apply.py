@@ -1,0 +1,87 @@
+"""Carries out the effects of the protocol core on the plane, in order."""
+
+import logging
+
+from wgpy.config.values import short_key
+from wgpy.errors import WgpyError
+from wgpy.protocol import effects as fx
+
+log = logging.getLogger("wgpy")
+
+_EVENTS = {
+    "handshake-sent": (logging.DEBUG, "sending handshake initiation"),
+    "handshake-complete": (logging.DEBUG, "handshake complete"),
+    "handshake-given-up": (logging.DEBUG, "handshake did not complete, giving up"),
+    "under-load": (logging.WARNING, "under load: handshakes need a cookie"),
+    "load-over": (logging.WARNING, "load is over"),
+    "rejected": (logging.DEBUG, "rejected"),
+}
+
+
+class Applier:
+    """`slots` maps the public keys of present peers to slots of the plane; effects for
+    other peers are void (the peer was removed meanwhile)."""
+
+    def __init__(self, device, plane, slots: dict[bytes, int]):
+        self._device, self._plane, self._slots = device, plane, slots
+        self.events: dict[str, int] = dict.fromkeys(_EVENTS, 0)
+        self._do = {
+            fx.SendToPeer: lambda e, slot, now: plane.send(e.datagram, slot=slot),
+            fx.SetEndpoint: lambda e, slot, now: plane.set_endpoint(slot, e.endpoint),
+            fx.ClearSource: lambda e, slot, now: plane.clear_source(slot),
+            fx.InstallKeypair: self._install,
+            fx.FlushStaged: lambda e, slot, now: plane.flush(slot),
+            fx.PurgeStaged: lambda e, slot, now: plane.purge(slot),
+            fx.SendKeepalive: lambda e, slot, now: plane.keepalive(slot),
+            fx.ExpireKeypairs: self._expire,
+            fx.WipeKeypairs: self._wipe,
+            fx.Rearm: lambda e, slot, now: plane.rearm(slot, e.bits),
+        }
+
+    def run(self, effects, now) -> None:
+        """`now` is the Instant that the core was given."""
+        for effect in effects:
+            if isinstance(effect, fx.Event):
+                self._event(effect)
+            elif isinstance(effect, fx.Reply):
+                self._plane.send(effect.datagram, endpoint=effect.endpoint)
+            else:
+                slot = self._slots.get(effect.peer)
+                if slot is not None:
+                    self._do[type(effect)](effect, slot, now)
+                elif isinstance(effect, fx.InstallKeypair):
+                    _zero(effect)
+
+    def tell_live(self, peer: bytes, slot: int) -> None:
+        self._device.live_indices(peer, self._plane.live_indices(slot))
+
+    def _install(self, e: fx.InstallKeypair, slot: int, now) -> None:
+        try:
+            self._plane.install(slot, local_index=e.local_index, remote_index=e.remote_index,
+                                send_key=e.send_key, receive_key=e.receive_key,
+                                initiator=e.initiator, now=now.mono)
+        except (WgpyError, MemoryError) as error:
+            log.error("%s - no keypair: %s", short_key(e.peer), error)
+        finally:
+            _zero(e)
+        self.tell_live(e.peer, slot)
+
+    def _expire(self, e: fx.ExpireKeypairs, slot: int, now) -> None:
+        self._plane.expire(slot, now.mono)
+        self.tell_live(e.peer, slot)
+
+    def _wipe(self, e: fx.WipeKeypairs, slot: int, now) -> None:
+        self._plane.wipe(slot)
+        self.tell_live(e.peer, slot)
+
+    def _event(self, e: fx.Event) -> None:
+        self.events[e.kind] = self.events.get(e.kind, 0) + 1
+        level, text = _EVENTS.get(e.kind, (logging.DEBUG, e.kind))
+        if log.isEnabledFor(level):
+            who = f"{short_key(e.peer)} - " if e.peer else ""
+            log.log(level, "%s%s%s", who, text, f": {e.reason}" if e.reason else "")
+
+
+def _zero(e: fx.InstallKeypair) -> None:
+    for key in (e.send_key, e.receive_key):
+        key[:] = bytes(len(key))

@@ -1,0 +1,183 @@
+"""Drives the protocol core and the plane: notices up, effects down, configuration in.
+
+Knows no event loop: its owner calls on_notices() when plane.notice_fd is readable and
+on_deadline() when next_deadline() has passed. One turn takes a bounded number of
+handshake messages, so that a flood of them starves neither timers nor UAPI (F3).
+"""
+
+import socket
+
+from wgpy.config.model import NO_KEY, DeviceState, HostPort, PeerChange, PeerState, Prefix, SetRequest
+from wgpy.config.values import quoted
+from wgpy.crypto.apply import Applier
+from wgpy.crypto.clock import now as read_clock
+from wgpy.errors import WgpyError
+from wgpy.notices import Endpoint
+from wgpy.protocol.effects import SetEndpoint
+
+HANDSHAKES_A_TURN = 32
+
+
+class Engine:
+    """`clock()` gives Instants; the limits are those the plane was made with."""
+
+    def __init__(self, device, plane, *, clock=read_clock,
+                 max_peers: int = 1024, max_prefixes: int = 131072):
+        self.device, self.plane, self._clock = device, plane, clock
+        self._max_peers, self._max_prefixes = max_peers, max_prefixes
+        self._private_key = NO_KEY
+        self._slots: dict[bytes, int] = {}
+        self._keys: dict[int, bytes] = {}
+        self._applier = Applier(device, plane, self._slots)
+
+    # the loop's side
+
+    def on_notices(self) -> None:
+        """Takes all notices and some handshake messages; the rest keeps notice_fd
+        readable."""
+        now = self._clock()
+        for slot, bits in self.plane.notices():
+            peer = self._keys.get(slot)
+            if peer is not None:
+                self._run(self.device.notice(peer, bits, now), now)
+                self._applier.tell_live(peer, slot)
+        depth = self.plane.handshake_depth
+        for datagram, source in self.plane.handshakes(HANDSHAKES_A_TURN):
+            effects = self.device.receive(datagram, source, now, depth) or ()
+            for effect in effects:  # it was authentic: count it as wg(8) does
+                if isinstance(effect, SetEndpoint) and effect.peer in self._slots:
+                    self.plane.received(self._slots[effect.peer], len(datagram))
+            self._run(effects, now)
+
+    def next_deadline(self) -> int | None:
+        """CLOCK_BOOTTIME, ns."""
+        deadline = self.device.deadline()
+        return None if deadline is None else deadline[0]
+
+    def on_deadline(self) -> None:
+        now = self._clock()
+        due = [peer for peer in self.device.due(now) if peer in self._slots]
+        activity = {peer: self.plane.activity(self._slots[peer]) for peer in due}
+        self._run(self.device.tick(now, activity), now)
+
+    def start(self) -> None:
+        """The interface came up."""
+        now = self._clock()
+        self._run(self.device.start(now), now)
+
+    def stop(self) -> None:
+        """The interface went down: sessions end, configuration stays."""
+        now = self._clock()
+        self._run(self.device.stop(now), now)
+
+    def clear_sources(self) -> None:
+        """Routes or addresses of the host changed: sticky sources may be wrong."""
+        for slot in self._slots.values():
+            self.plane.clear_source(slot)
+
+    # configuration
+
+    def check(self, request: SetRequest) -> None:
+        """Raises WgpyError when apply(request) could not be carried out whole."""
+        kept = set() if request.replace_peers else set(self._slots)
+        added = 0
+        for peer in request.peers:
+            if peer.remove:
+                kept.discard(peer.public_key)
+            elif not peer.update_only:
+                kept.add(peer.public_key)
+            added += sum(not change.remove for change in peer.allowed_ips)
+            if peer.endpoint is not None and "%" in peer.endpoint.host:
+                _check_scope(peer.endpoint)
+        if len(kept) > self._max_peers:
+            raise WgpyError(f"more than {self._max_peers} peers")
+        if added:
+            old = 0 if request.replace_peers else sum(
+                len(self.plane.allowed(slot)) for slot in self._slots.values())
+            if old + added > self._max_prefixes:
+                raise WgpyError(f"more than {self._max_prefixes} allowed IPs")
+
+    def apply(self, request: SetRequest) -> None:
+        """Carries out a checked request; listen_port and fwmark belong to the owner of
+        the sockets."""
+        now = self._clock()
+        if request.private_key is not None:
+            self._set_private_key(request.private_key, now)
+        if request.replace_peers:
+            for peer in list(self._slots):
+                self._remove(peer)
+        for change in request.peers:
+            if change.public_key != self.device.public_key:
+                self._change_peer(change, now)
+
+    def describe(self, listen_port: int = 0, fwmark: int = 0) -> DeviceState:
+        return DeviceState(self._private_key, listen_port, fwmark,
+                           tuple(self._describe_peer(k, s) for k, s in self._slots.items()))
+
+    def metrics(self) -> dict[str, int | str]:
+        out: dict[str, int | str] = {"aead": self.plane.aead, "peers": len(self._slots)}
+        out |= {f"event_{k.replace('-', '_')}": n for k, n in self._applier.events.items()}
+        out |= {f"reject_{k.replace('-', '_')}": n for k, n in self.device.rejects.items()}
+        out |= {f"drop_{k}": n for k, n in self.plane.drops().items()}
+        return out
+
+    def _set_private_key(self, key: bytes, now) -> None:
+        if key == self._private_key:
+            return
+        self._private_key = key
+        self._run(self.device.set_private_key(None if key == NO_KEY else key, now), now)
+        if self.device.public_key in self._slots:
+            self._remove(self.device.public_key)
+
+    def _change_peer(self, change: PeerChange, now) -> None:
+        key = change.public_key
+        if change.remove:
+            if key in self._slots:
+                self._remove(key)
+            return
+        if key not in self._slots:
+            if change.update_only:
+                return
+            self._add(key, now)
+        slot = self._slots[key]
+        if change.preshared_key is not None:
+            self._run(self.device.set_preshared_key(key, change.preshared_key, now), now)
+        if change.endpoint is not None:
+            self.plane.set_endpoint(slot, Endpoint(*change.endpoint))
+        if change.replace_allowed_ips:
+            self.plane.disallow_all(slot)
+        for (address, cidr), remove in change.allowed_ips:
+            (self.plane.disallow if remove else self.plane.allow)(slot, address, cidr)
+        if change.keepalive is not None:
+            self._run(self.device.set_keepalive(key, change.keepalive, now), now)
+
+    def _add(self, key: bytes, now) -> None:
+        slot = self.plane.add_peer()
+        self._slots[key], self._keys[slot] = slot, key
+        self._run(self.device.add_peer(key), now)
+
+    def _remove(self, key: bytes) -> None:
+        """The plane goes first: afterwards no pump uses the slot any more."""
+        slot = self._slots.pop(key)
+        del self._keys[slot]
+        self.plane.remove_peer(slot)
+        self._run(self.device.remove_peer(key), None)
+
+    def _describe_peer(self, key: bytes, slot: int) -> PeerState:
+        peer, stats, where = self.device.peers[key], self.plane.stats(slot), self.plane.endpoint(slot)
+        return PeerState(
+            key, bytes(peer.preshared_key or NO_KEY),
+            None if where is None else HostPort(where[0], where[1]), peer.keepalive,
+            tuple(Prefix(a, c) for a, c in self.plane.allowed(slot)),
+            peer.last_handshake, stats.rx_bytes, stats.tx_bytes)
+
+    def _run(self, effects, now) -> None:
+        self._applier.run(effects or (), now)
+
+
+def _check_scope(endpoint: HostPort) -> None:
+    try:
+        socket.getaddrinfo(endpoint.host, endpoint.port, type=socket.SOCK_DGRAM,
+                           flags=socket.AI_NUMERICHOST | socket.AI_NUMERICSERV)
+    except OSError:
+        raise WgpyError(f"endpoint {quoted(endpoint.host)}: no such interface") from None

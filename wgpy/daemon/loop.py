@@ -1,0 +1,97 @@
+"""A small event loop: descriptors, one deadline source, calls from other threads.
+
+epoll directly: asyncio would cost 8 MB and 45 ms a daemon and offers nothing that is
+needed here. Deadlines are CLOCK_BOOTTIME; after a suspend they are looked at on the
+next event at the latest when the remaining monotonic time has run out.
+"""
+
+import select
+import signal
+import socket
+import time
+from collections import deque
+from typing import Callable
+
+READ, WRITE = select.EPOLLIN, select.EPOLLOUT
+READ_EDGE = select.EPOLLIN | select.EPOLLET
+_GONE = select.EPOLLERR | select.EPOLLHUP
+
+
+class Loop:
+    def __init__(self):
+        self._epoll = select.epoll()
+        self._watched: dict[int, Callable[[int], None]] = {}
+        self._calls: deque[Callable[[], None]] = deque()
+        self._wake_read, self._wake_write = socket.socketpair()
+        for s in (self._wake_read, self._wake_write):
+            s.setblocking(False)
+        self.watch(self._wake_read.fileno(), READ, self._woken)
+        self._running = True
+        # () -> CLOCK_BOOTTIME ns or None, and what to do then
+        self.next_deadline: Callable[[], int | None] = lambda: None
+        self.on_deadline: Callable[[], None] = lambda: None
+
+    def watch(self, fd: int, events: int, callback: Callable[[int], None]) -> None:
+        """`callback(events)` on READ or WRITE readiness (errors and hang-up come as
+        READ). A second call for the same fd replaces the first."""
+        if fd in self._watched:
+            self._epoll.modify(fd, events)
+        else:
+            self._epoll.register(fd, events)
+        self._watched[fd] = callback
+
+    def forget(self, fd: int) -> None:
+        """Must be called before the descriptor is closed. No-op if not watched."""
+        if self._watched.pop(fd, None):
+            self._epoll.unregister(fd)
+
+    def call_soon(self, callback: Callable[[], None]) -> None:
+        """Runs the callback in the loop's thread; may be called from any thread."""
+        self._calls.append(callback)
+        try:
+            self._wake_write.send(b"\0")
+        except (BlockingIOError, OSError):
+            pass  # full: it is awake; closed: it has ended
+
+    def on_signal(self, number: int, callback: Callable[[], None]) -> None:
+        """Main thread only. The callback runs in the loop, not in the handler."""
+        signal.signal(number, lambda *_: self._calls.append(callback))
+        signal.set_wakeup_fd(self._wake_write.fileno(), warn_on_full_buffer=False)
+
+    def stop(self) -> None:
+        self._running = False
+
+    def run(self) -> None:
+        while self._running:
+            for fd, events in self._epoll.poll(self._timeout(), 32):
+                callback = self._watched.get(fd)
+                if callback is not None:
+                    callback(events | READ if events & _GONE else events)
+            while self._calls:
+                self._calls.popleft()()
+            deadline = self.next_deadline()
+            if deadline is not None and deadline <= _boottime():
+                self.on_deadline()
+
+    def close(self) -> None:
+        signal.set_wakeup_fd(-1)
+        self._epoll.close()
+        self._wake_read.close()
+        self._wake_write.close()
+
+    def _timeout(self) -> float | None:
+        if self._calls:
+            return 0
+        deadline = self.next_deadline()
+        return None if deadline is None else max(0.0, (deadline - _boottime()) / 1e9)
+
+    def _woken(self, _events: int) -> None:
+        try:
+            while self._wake_read.recv(4096):
+                pass
+        except BlockingIOError:
+            pass
+
+
+def _boottime() -> int:
+    return time.clock_gettime_ns(time.CLOCK_BOOTTIME)

@@ -1,0 +1,95 @@
+"""What surrounds a tunnel in its process: environment, logging, hardening, signals."""
+
+import ctypes
+import logging
+import os
+import resource
+import signal
+import sys
+
+from wgpy.admin import uapi_server
+from wgpy.config.values import INTERFACE_NAME, number, quoted
+from wgpy.daemon.loop import Loop
+from wgpy.daemon.standalone import Standalone
+from wgpy.errors import HostError
+from wgpy.red import tun
+
+MAX_QUEUES = 16
+_PR_SET_DUMPABLE = 4
+_LEVELS = {"": logging.WARNING, "verbose": logging.DEBUG, "debug": logging.DEBUG,
+           "info": logging.INFO, "error": logging.ERROR, "silent": logging.CRITICAL + 1}
+
+
+def harden() -> None:
+    """No core dumps, and no reading of this process's memory by others of its user."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
+
+
+def log_to_stderr(name: str) -> None:
+    """LOG_LEVEL as wireguard-go has it; HostError for an unknown one."""
+    level = os.environ.get("LOG_LEVEL", "").lower()
+    if level not in _LEVELS:
+        raise HostError(f"LOG_LEVEL: {quoted(level)} is none of verbose, debug, info, error, silent")
+    logging.basicConfig(level=_LEVELS[level], stream=sys.stderr,
+                        format=f"%(levelname)s: ({name}) %(asctime)s %(message)s")
+
+
+class Process:
+    """Everything open and answering once the constructor returns. Raises WgpyError."""
+
+    def __init__(self, name: str):
+        if not INTERFACE_NAME.match(name):
+            raise HostError(f"{quoted(name)} is no interface name (1 to 15 of a-z A-Z 0-9 _=+.-)")
+        adopted = _descriptor("WG_TUN_FD")
+        device = tun.create(name, _queues()) if adopted is None else tun.adopt(adopted)
+        self.loop = Loop()
+        try:
+            self.tunnel = Standalone(self.loop, device, os.environ.get("WGPY_AEAD") or None)
+        except BaseException:
+            device.close()
+            raise
+        path = uapi_server.socket_path(name)
+        try:
+            listening = _descriptor("WG_UAPI_FD")
+            listener = uapi_server.listen(path) if listening is None else uapi_server.adopt(listening)
+        except BaseException:
+            self.tunnel.close()
+            raise
+        self.server = uapi_server.UapiServer(self.loop, listener, path, self.tunnel)
+        for stop_signal in (signal.SIGTERM, signal.SIGINT):
+            self.loop.on_signal(stop_signal, self.loop.stop)
+        self.loop.on_signal(signal.SIGIO, self._check_socket_file)
+        self.server.watch_file()
+
+    def run(self) -> None:
+        """Until the interface or the socket file is deleted, or SIGTERM or SIGINT."""
+        self.loop.run()
+
+    def close(self) -> None:
+        self.server.close()
+        self.tunnel.close()
+        self.loop.close()
+
+    def _check_socket_file(self) -> None:
+        if not self.server.file_is_ours():
+            self.loop.stop()
+
+
+def _descriptor(variable: str) -> int | None:
+    text = os.environ.pop(variable, "")
+    return _number(variable, text, 0, 2**20) if text else None
+
+
+def _queues() -> int:
+    text = os.environ.get("WGPY_QUEUES", "")
+    if text:
+        return _number("WGPY_QUEUES", text, 1, MAX_QUEUES)
+    return min(MAX_QUEUES, max(1, len(os.sched_getaffinity(0)) // 2))
+
+
+def _number(variable: str, text: str, low: int, high: int) -> int:
+    try:
+        return number(text, low, high)
+    except ValueError as e:
+        raise HostError(f"{variable}: {e}") from None

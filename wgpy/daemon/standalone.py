@@ -1,0 +1,171 @@
+"""One tunnel in one process: TUN, engine and sockets wired together, following the
+state of the interface. None of what happens to link, sockets or configuration ends
+the process, except the deletion of the interface."""
+
+import logging
+import os
+import time
+
+from wgpy._fast.plane import Plane
+from wgpy.black.udp import UdpSockets
+from wgpy.config.model import DeviceState, SetRequest
+from wgpy.crypto.engine import Engine
+from wgpy.daemon.loop import READ, READ_EDGE, Loop
+from wgpy.daemon.pumps import Pumps
+from wgpy.errors import HostError, WgpyError
+from wgpy.protocol.device import Device
+from wgpy.red.links import LinkMonitor, LinkState, RouteMonitor
+from wgpy.red.tun import Tun
+from wgpy.suite import registry
+
+log = logging.getLogger("wgpy")
+
+MAX_PEERS, MAX_PREFIXES = 1024, 131072
+_RESTART_PAUSE = 1.0  # s; a pump that ends twice within it takes the tunnel down
+
+
+class Standalone:
+    """The handler of the UAPI server. All methods run in the loop's thread."""
+
+    def __init__(self, loop: Loop, tun: Tun, aead: str | None = None):
+        """Raises WgpyError."""
+        try:
+            self.plane = Plane(max_peers=MAX_PEERS, max_prefixes=MAX_PREFIXES,
+                               queues=len(tun.fds), aead=aead)
+        except ValueError as e:
+            raise HostError(f"WGPY_AEAD: {e}") from None
+        self.engine = Engine(Device(registry.get("wireguard"), os.urandom), self.plane,
+                             max_peers=MAX_PEERS, max_prefixes=MAX_PREFIXES)
+        self._loop, self._tun = loop, tun
+        self._sockets: UdpSockets | None = None
+        self._port = self._mark = 0
+        self._mtu = 0
+        self._restarted = 0.0
+        self._pumps = Pumps(self.plane, tun, self._pump_ended)
+        self._links = LinkMonitor(tun)
+        self._routes = RouteMonitor()
+        loop.watch(self.plane.notice_fd, READ, lambda _: self.engine.on_notices())
+        loop.watch(self._links.fileno(), READ, self._link_event)
+        loop.watch(self._routes.fileno(), READ, self._route_event)
+        loop.next_deadline, loop.on_deadline = self.engine.next_deadline, self.engine.on_deadline
+        self._watch_idle_tun()
+        self._follow(self._links.state())
+
+    # UAPI
+
+    def apply(self, request: SetRequest) -> None:
+        """Checks, then binds, then applies: what can fail comes first."""
+        self.engine.check(request)
+        self._configure_sockets(request)
+        self.engine.apply(request)
+
+    def describe(self) -> DeviceState:
+        return self.engine.describe(self._port, self._mark)
+
+    def metrics(self) -> dict[str, int | str]:
+        out = self.engine.metrics()
+        for name, value in self._pumps.counters().items():
+            out[name] = out.get(name, 0) + value
+        return out | {"queues": len(self._tun.fds), "up": int(self._sockets is not None),
+                      "mtu": self._mtu}
+
+    def close(self) -> None:
+        self._down()
+        for monitor in (self._links, self._routes):
+            self._loop.forget(monitor.fileno())
+            monitor.close()
+        self._loop.forget(self.plane.notice_fd)
+        self._loop.forget(self._tun.fds[0])
+        self._tun.close()
+
+    # sockets
+
+    def _configure_sockets(self, request: SetRequest) -> None:
+        port = self._port if request.listen_port is None else request.listen_port
+        mark = self._mark if request.fwmark is None else request.fwmark
+        if self._sockets is None:
+            self._port, self._mark = port, mark
+        elif port != self._port or request.listen_port == 0:
+            self._replace_sockets(UdpSockets(port, mark, len(self._tun.fds)))
+            self._mark = mark
+        elif mark != self._mark:
+            self._sockets.set_mark(mark)
+            self._mark = mark
+
+    def _replace_sockets(self, sockets: UdpSockets) -> None:
+        self._pumps.stop()
+        if self._sockets is not None:
+            self._sockets.close()
+            self.engine.clear_sources()
+        self._sockets, self._port = sockets, sockets.port
+        self._pumps.start(sockets.fds(), self._mtu)
+
+    # interface
+
+    def _link_event(self, _events: int) -> None:
+        if self._links.read():
+            self._follow(self._links.state())
+
+    def _follow(self, link: LinkState | None) -> None:
+        if link is None:
+            log.info("the interface was deleted")
+            self._loop.stop()
+            return
+        if link.mtu != self._mtu:
+            self._mtu = link.mtu
+            self._pumps.set_mtu(link.mtu)
+            log.debug("MTU is %d", link.mtu)
+        if link.up and self._sockets is None:
+            self._up()
+        elif not link.up and self._sockets is not None:
+            self._down()
+
+    def _up(self) -> None:
+        try:
+            sockets = UdpSockets(self._port, self._mark, len(self._tun.fds))
+        except (OSError, WgpyError) as e:
+            log.error("cannot listen on UDP port %d: %s", self._port,
+                      e.strerror if isinstance(e, OSError) else e)
+            return
+        self._loop.forget(self._tun.fds[0])
+        self._replace_sockets(sockets)
+        self.engine.start()
+        log.info("interface is up, UDP port %d", self._port)
+
+    def _down(self) -> None:
+        if self._sockets is None:
+            return
+        self._pumps.stop()
+        self._sockets.close()
+        self._sockets = None
+        self.engine.stop()
+        self._watch_idle_tun()
+        log.info("interface is down")
+
+    def _watch_idle_tun(self) -> None:
+        """Without pumps nobody reads the TUN; an interface that dies with its network
+        namespace sends no link event, but wakes its descriptor."""
+        self._loop.watch(self._tun.fds[0], READ_EDGE, self._idle_tun_event)
+
+    def _idle_tun_event(self, _events: int) -> None:
+        if self._tun.name() is None:
+            self._follow(None)
+
+    def _route_event(self, _events: int) -> None:
+        self._routes.read()
+        self.engine.clear_sources()
+
+    def _pump_ended(self, source: str, code: int) -> None:
+        self._loop.call_soon(lambda: self._recover(source, code))
+
+    def _recover(self, source: str, code: int) -> None:
+        if self._sockets is None:
+            return
+        link = self._links.state()
+        if link is not None:
+            log.error("the %s port failed: %s", source, os.strerror(code))
+            last, self._restarted = self._restarted, time.monotonic()
+            self._down()
+            if self._restarted - last < _RESTART_PAUSE:
+                return
+        self._follow(link)

@@ -1,0 +1,145 @@
+"""Watches one TUN interface wherever it goes: up and down, MTU, deletion, and a move
+into another network namespace.
+
+Events only say "look again"; the state is then read from the kernel, so that a lost
+or stale event does no harm. A moved interface is followed by NETLINK_LISTEN_ALL_NSID
+(netlink(7)): unlike a socket inside the other namespace, an nsid does not keep that
+namespace alive, so its end still deletes the interface and ends the daemon.
+"""
+
+import logging
+import os
+import socket
+import struct
+from typing import NamedTuple
+
+from wgpy.red import rtnl
+from wgpy.red.tun import Tun
+
+log = logging.getLogger("wgpy")
+
+_SOL_NETLINK, _LISTEN_ALL_NSID = 270, 8
+_GROUPS_LINK = 0x1
+_GROUPS_ROUTES = 0x10 | 0x40 | 0x100 | 0x400  # addresses and routes, IPv4 and IPv6
+_RTM_NEWLINK, _RTM_DELLINK, _RTM_GETLINK = 16, 17, 18
+_RTM_NEWNSID, _RTM_GETNSID = 88, 90
+_IFF_UP = 0x1
+
+
+class LinkState(NamedTuple):
+    name: str
+    index: int
+    up: bool
+    mtu: int
+    foreign: bool  # in another network namespace than this process
+
+
+def _socket(groups: int) -> socket.socket:
+    s = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE)
+    s.setblocking(False)
+    s.bind((0, groups))
+    return s
+
+
+class LinkMonitor:
+    """`fileno()` is readable when something may have happened; then call read()."""
+
+    def __init__(self, tun: Tun):
+        self._tun = tun
+        self._last: LinkState | None = None
+        self._socket = _socket(_GROUPS_LINK)
+        try:
+            self._socket.setsockopt(_SOL_NETLINK, _LISTEN_ALL_NSID, 1)
+        except OSError as e:
+            log.warning("cannot follow the interface into other namespaces: %s", e.strerror)
+
+    def fileno(self) -> int:
+        return self._socket.fileno()
+
+    def close(self) -> None:
+        self._socket.close()
+
+    def read(self) -> bool:
+        """Empties the socket; true when state() may have changed."""
+        changed = False
+        while True:
+            try:
+                data = self._socket.recv(65536)
+            except BlockingIOError:
+                return changed
+            except OSError:  # ENOBUFS: events were lost
+                return True
+            changed |= any(self._concerns(*m) for m in rtnl.messages(data))
+
+    def _concerns(self, kind: int, payload: memoryview) -> bool:
+        if kind not in (_RTM_NEWLINK, _RTM_DELLINK) or len(payload) < 8:
+            return False
+        return self._last is None or struct.unpack_from("=i", payload, 4)[0] == self._last.index
+
+    def state(self) -> LinkState | None:
+        """The interface as it is now; None when it was deleted. Where the kernel does
+        not let us look into its namespace, the last known state."""
+        name = self._tun.name()
+        if name is None:
+            return None
+        try:
+            nsid = self._nsid()
+            where = [] if nsid is None else [("IFLA_IF_NETNSID", nsid)]
+            link = rtnl.request(_RTM_GETLINK, rtnl.ifinfmsg.ifinfmsg, {},
+                                [("IFLA_IFNAME", name), *where])
+            self._last = LinkState(name, link["index"], bool(link["flags"] & _IFF_UP),
+                                   link.get_attr("IFLA_MTU"), nsid is not None)
+        except OSError as e:
+            log.debug("link state of %s: %s", name, e.strerror)
+            if self._tun.name() is None:
+                return None
+            if self._last is None:
+                raise
+        return self._last
+
+    def _nsid(self) -> int | None:
+        """Our number for the interface's namespace, given now if need be; None: ours."""
+        try:
+            there = self._tun.namespace()
+        except OSError:  # before Linux 5.2
+            return None
+        try:
+            own = os.stat("/proc/thread-self/ns/net")
+            if os.path.samestat(os.fstat(there), own):
+                return None
+            nsid = _get_nsid(there)
+            if nsid is None:
+                rtnl.request(_RTM_NEWNSID, rtnl.nsidmsg.nsidmsg, {},
+                             [("NETNSA_NSID", 0xFFFFFFFF), ("NETNSA_FD", there)])
+                nsid = _get_nsid(there)
+            return nsid
+        finally:
+            os.close(there)
+
+
+def _get_nsid(fd: int) -> int | None:
+    answer = rtnl.request(_RTM_GETNSID, rtnl.nsidmsg.nsidmsg, {}, [("NETNSA_FD", fd)])
+    nsid = answer.get_attr("NETNSA_NSID")
+    return None if nsid == 0xFFFFFFFF else nsid
+
+
+class RouteMonitor:
+    """`fileno()` is readable when an address or route of this namespace changed."""
+
+    def __init__(self):
+        self._socket = _socket(_GROUPS_ROUTES)
+
+    def fileno(self) -> int:
+        return self._socket.fileno()
+
+    def close(self) -> None:
+        self._socket.close()
+
+    def read(self) -> None:
+        while True:
+            try:
+                self._socket.recv(65536)
+            except BlockingIOError:
+                return
+            except OSError:
+                continue

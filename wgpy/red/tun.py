@@ -1,0 +1,122 @@
+"""The TUN device: created through python-pytun or adopted, offloads probed.
+
+Linux drivers/net/tun.c; every queue is one descriptor with a virtio-net header in
+front of each packet.
+"""
+
+import errno
+import fcntl
+import os
+import struct
+from dataclasses import dataclass, field
+
+import pytun
+
+from wgpy.constants import DEFAULT_MTU
+from wgpy.errors import HostError
+
+TUNSETOFFLOAD, TUNGETIFF = 0x400454D0, 0x800454D2
+TUNGETVNETHDRSZ, TUNSETVNETHDRSZ, TUNGETDEVNETNS = 0x800454D7, 0x400454D8, 0x54E3
+_CSUM, _TSO, _ECN, _USO = 0x01, 0x02 | 0x04, 0x08, 0x20 | 0x40
+_FLAGS = pytun.IFF_TUN | pytun.IFF_NO_PI | pytun.IFF_VNET_HDR
+_VNET_HEADER = 10
+
+_REMEDY = {
+    errno.EPERM: "creating it needs CAP_NET_ADMIN: run as root",
+    errno.EACCES: "creating it needs CAP_NET_ADMIN: run as root",
+    errno.EBUSY: "the interface is in use by another process",
+    errno.EINVAL: "the name is taken by another kind of interface, or bad",
+    errno.ENOENT: "/dev/net/tun is missing: load the tun module",
+    errno.ENODEV: "the kernel has no TUN driver: load the tun module",
+}
+
+
+@dataclass
+class Tun:
+    """fds: one a queue. merge_tcp/merge_udp: the merged packets the kernel takes."""
+    fds: list[int]
+    merge_tcp: bool
+    merge_udp: bool
+    _devices: list = field(default_factory=list, repr=False)
+
+    def name(self) -> str | None:
+        """The present name, or None when the interface is gone."""
+        return interface_of(self.fds[0])[0]
+
+    def namespace(self) -> int:
+        """A new descriptor of the network namespace that the interface is in now;
+        the caller closes it (it keeps the namespace alive). Linux 5.2; OSError."""
+        return fcntl.ioctl(self.fds[0], TUNGETDEVNETNS)
+
+    def close(self) -> None:
+        for device in self._devices:
+            device.close()
+        if not self._devices:
+            for fd in self.fds:
+                os.close(fd)
+        self.fds, self._devices = [], []
+
+
+def interface_of(fd: int) -> tuple[str | None, int]:
+    """Name and IFF_* flags of a TUN descriptor; (None, 0) when its interface was
+    deleted (EBADFD). Tells deletion from a move into another namespace."""
+    try:
+        answer = fcntl.ioctl(fd, TUNGETIFF, bytes(40))
+    except OSError as e:
+        if e.errno == errno.EBADFD:
+            return None, 0
+        raise
+    return answer[:16].partition(b"\0")[0].decode("ascii", "replace"), struct.unpack_from("=H", answer, 16)[0]
+
+
+def create(name: str, queues: int = 1, mtu: int = DEFAULT_MTU) -> Tun:
+    """Creates the interface. Raises HostError with the remedy."""
+    flags = _FLAGS | (pytun.IFF_MULTI_QUEUE if queues > 1 else 0)
+    devices: list = []
+    try:
+        for _ in range(queues):
+            devices.append(pytun.TunTapDevice(name=name, flags=flags))
+            os.set_inheritable(devices[-1].fileno(), False)
+        devices[0].mtu = mtu
+    except OSError as e:
+        for device in devices:
+            device.close()
+        raise HostError(f"{name}: {_REMEDY.get(e.errno, e.strerror or e.args[0])}") from None
+    tun = _ready([device.fileno() for device in devices])
+    tun._devices = devices
+    return tun
+
+
+def adopt(fd: int) -> Tun:
+    """Takes over a TUN that somebody else opened (WG_TUN_FD). Raises HostError."""
+    try:
+        name, flags = interface_of(fd)
+        os.set_inheritable(fd, False)
+    except OSError as e:
+        raise HostError(f"WG_TUN_FD: descriptor {fd} is no TUN: {e.strerror}") from None
+    if name is None:
+        raise HostError(f"WG_TUN_FD: descriptor {fd} has no interface")
+    if flags & (_FLAGS | pytun.IFF_TAP) != _FLAGS:
+        raise HostError("WG_TUN_FD: the TUN must be opened with IFF_TUN, IFF_NO_PI and IFF_VNET_HDR")
+    return _ready([fd])
+
+
+def _ready(fds: list[int]) -> Tun:
+    offloads = [_offloads(fd) for fd in fds]
+    for fd in fds:
+        os.set_blocking(fd, False)
+        fcntl.ioctl(fd, TUNSETVNETHDRSZ, struct.pack("=i", _VNET_HEADER))
+    return Tun(fds, all(o & _TSO for o in offloads), all(o & _USO for o in offloads))
+
+
+def _offloads(fd: int) -> int:
+    """Turns on as much as the kernel takes and returns that set."""
+    for wanted in (_CSUM | _TSO | _ECN | _USO, _CSUM | _TSO | _USO, _CSUM | _TSO | _ECN,
+                   _CSUM | _TSO, _CSUM, 0):
+        try:
+            fcntl.ioctl(fd, TUNSETOFFLOAD, wanted)
+            return wanted
+        except OSError as e:
+            if e.errno != errno.EINVAL:
+                raise HostError(f"TUNSETOFFLOAD: {e.strerror}") from None
+    return 0
