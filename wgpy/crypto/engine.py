@@ -12,7 +12,7 @@ from wgpy.config.values import quoted
 from wgpy.crypto.apply import Applier
 from wgpy.crypto.clock import now as read_clock
 from wgpy.errors import WgpyError
-from wgpy.notices import Endpoint
+from wgpy.notices import CONFIRMED, Endpoint
 from wgpy.protocol.effects import SetEndpoint
 
 HANDSHAKES_A_TURN = 32
@@ -40,10 +40,11 @@ class Engine:
             peer = self._keys.get(slot)
             if peer is not None:
                 self._run(self.device.notice(peer, bits, now), now)
-                self._applier.tell_live(peer, slot)
+                if bits & CONFIRMED:
+                    self._applier.tell_live(peer, slot)
         depth = self.plane.handshake_depth
         for datagram, source in self.plane.handshakes(HANDSHAKES_A_TURN):
-            effects = self.device.receive(datagram, source, now, depth) or ()
+            effects = self.device.receive(datagram, source, now, depth)
             for effect in effects:  # it was authentic: count it as wg(8) does
                 if isinstance(effect, SetEndpoint) and effect.peer in self._slots:
                     self.plane.received(self._slots[effect.peer], len(datagram))
@@ -154,25 +155,25 @@ class Engine:
     def _add(self, key: bytes, now) -> None:
         slot = self.plane.add_peer()
         self._slots[key], self._keys[slot] = slot, key
-        self._run(self.device.add_peer(key), now)
+        self.device.add_peer(key)
 
     def _remove(self, key: bytes) -> None:
         """The plane goes first: afterwards no pump uses the slot any more."""
         slot = self._slots.pop(key)
         del self._keys[slot]
         self.plane.remove_peer(slot)
-        self._run(self.device.remove_peer(key), None)
+        self.device.remove_peer(key)
 
     def _describe_peer(self, key: bytes, slot: int) -> PeerState:
         peer, stats, where = self.device.peers[key], self.plane.stats(slot), self.plane.endpoint(slot)
         return PeerState(
-            key, bytes(peer.preshared_key or NO_KEY),
+            key, peer.preshared_key,
             None if where is None else HostPort(where[0], where[1]), peer.keepalive,
             tuple(Prefix(a, c) for a, c in self.plane.allowed(slot)),
             peer.last_handshake, stats.rx_bytes, stats.tx_bytes)
 
     def _run(self, effects, now) -> None:
-        self._applier.run(effects or (), now)
+        self._applier.run(effects, now)
 
 
 def _check_scope(endpoint: HostPort) -> None:

@@ -1,0 +1,98 @@
+"""A plane that moves no packets: it records what it is told and gives what it is fed."""
+
+from wgpy.notices import Activity, PeerStats
+
+
+class FakePlane:
+    notice_fd, aead = -1, "fake"
+
+    def __init__(self, max_peers=1024):
+        self.slots, self.calls, self.sent = {}, [], []
+        self.pending_notices, self.pending_handshakes = {}, []
+        self.max_peers, self.next_slot = max_peers, 0
+
+    def add_peer(self):
+        self.next_slot += 1
+        self.slots[self.next_slot] = {"endpoint": None, "allowed": [], "keys": [], "rx": 0}
+        return self.next_slot
+
+    def remove_peer(self, slot):
+        del self.slots[slot]
+
+    def set_endpoint(self, slot, endpoint):
+        self.slots[slot]["endpoint"] = endpoint
+
+    def endpoint(self, slot):
+        return self.slots[slot]["endpoint"]
+
+    def clear_source(self, slot):
+        self.calls.append(("clear_source", slot))
+
+    def allow(self, slot, address, cidr):
+        for other in self.slots.values():
+            if (address, cidr) in other["allowed"]:
+                other["allowed"].remove((address, cidr))
+        self.slots[slot]["allowed"].append((address, cidr))
+
+    def disallow(self, slot, address, cidr):
+        if (address, cidr) in self.slots[slot]["allowed"]:
+            self.slots[slot]["allowed"].remove((address, cidr))
+
+    def disallow_all(self, slot):
+        self.slots[slot]["allowed"].clear()
+
+    def allowed(self, slot):
+        return list(self.slots[slot]["allowed"])
+
+    def install(self, slot, *, local_index, remote_index, send_key, receive_key, initiator, now):
+        self.calls.append(("install", slot))
+        self.slots[slot]["keys"].append(
+            (local_index, remote_index, bytes(send_key), bytes(receive_key), initiator))
+
+    def live_indices(self, slot):
+        return [k[0] for k in self.slots[slot]["keys"]]
+
+    def expire(self, slot, now):
+        self.calls.append(("expire", slot))
+
+    def wipe(self, slot):
+        self.slots[slot]["keys"].clear()
+
+    def keepalive(self, slot):
+        self.calls.append(("keepalive", slot))
+
+    def flush(self, slot):
+        self.calls.append(("flush", slot))
+
+    def purge(self, slot):
+        return 0
+
+    def send(self, datagram, *, slot=None, endpoint=None, tos=0x88):
+        self.sent.append((datagram, slot, endpoint))
+
+    def received(self, slot, octets):
+        self.slots[slot]["rx"] += octets
+
+    def notices(self):
+        out, self.pending_notices = list(self.pending_notices.items()), {}
+        return out
+
+    def handshakes(self, limit=64):
+        out, self.pending_handshakes = self.pending_handshakes[:limit], self.pending_handshakes[limit:]
+        return out
+
+    @property
+    def handshake_depth(self):
+        return len(self.pending_handshakes)
+
+    def activity(self, slot):
+        return Activity()
+
+    def rearm(self, slot, bits):
+        pass
+
+    def stats(self, slot):
+        return PeerStats(self.slots[slot]["rx"], 0, 0, 0, 0)
+
+    def drops(self):
+        return {"no_peer": 3}
