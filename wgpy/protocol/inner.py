@@ -1,0 +1,97 @@
+"""Inner packets and allowed IPs, naively, for the plane in pure Python."""
+
+from typing import NamedTuple
+
+from wgpy.errors import WgpyError
+
+
+class Header(NamedTuple):
+    source: bytes
+    destination: bytes
+    total: int          # as the header says; may exceed what is there
+
+
+def parse(packet: bytes) -> Header | None:
+    """None unless it is IPv4 or IPv6 with a whole header that does not exceed the
+    length it declares."""
+    version = packet[0] >> 4 if packet else 0
+    if version == 4 and len(packet) >= 20:
+        size, total = (packet[0] & 15) * 4, int.from_bytes(packet[2:4], "big")
+        if 20 <= size <= min(len(packet), total):
+            return Header(packet[12:16], packet[16:20], total)
+    if version == 6 and len(packet) >= 40:
+        return Header(packet[8:24], packet[24:40], 40 + int.from_bytes(packet[4:6], "big"))
+    return None
+
+
+def ecn(packet: bytes) -> int:
+    """Outer DS field for a packet: DSCP 0 and the inner ECN; 0 for a keepalive."""
+    if not packet:
+        return 0
+    return packet[1] & 3 if packet[0] >> 4 == 4 else packet[1] >> 4 & 3
+
+
+def decapsulate_ecn(packet: bytes, outer: int) -> bytes | None:
+    """RFC 6040, section 4.2. None when the packet must be dropped."""
+    inner, outer = ecn(packet), outer & 3
+    if outer == 3:
+        if inner == 0:
+            return None
+        marked = 3
+    else:
+        marked = 1 if (inner, outer) == (2, 1) else inner
+    if marked == inner:
+        return packet
+    if packet[0] >> 4 == 6:
+        return packet[:1] + bytes([packet[1] & 0xCF | marked << 4]) + packet[2:]
+    before, after = packet[:2], bytes([packet[0], packet[1] & 0xFC | marked])
+    return after + packet[2:10] + _adjusted(packet[10:12], before, after) + packet[12:]
+
+
+def _adjusted(checksum: bytes, before: bytes, after: bytes) -> bytes:
+    """The header checksum when one of its words changes (RFC 1624, equation 3)."""
+    old, m, new = (int.from_bytes(w, "big") for w in (checksum, before, after))
+    total = (old ^ 0xFFFF) + (m ^ 0xFFFF) + new
+    while total >> 16:
+        total = (total & 0xFFFF) + (total >> 16)
+    return (total ^ 0xFFFF).to_bytes(2, "big")
+
+
+class AllowedIPs:
+    """Longest prefix wins; a prefix has one owner. Addresses are 4 or 16 bytes."""
+
+    def __init__(self, limit: int):
+        self._owner: dict[tuple[int, int, int], int] = {}  # address bytes, cidr, network bits
+        self._limit = limit
+
+    @staticmethod
+    def _key(address: bytes, cidr: int) -> tuple[int, int, int]:
+        if len(address) not in (4, 16) or not 0 <= cidr <= 8 * len(address):
+            raise ValueError("no such prefix")
+        return len(address), cidr, int.from_bytes(address, "big") >> (8 * len(address) - cidr)
+
+    def insert(self, address: bytes, cidr: int, owner: int) -> None:
+        key = self._key(address, cidr)
+        if key not in self._owner and len(self._owner) >= self._limit:
+            raise WgpyError(f"more than {self._limit} allowed IPs")
+        self._owner[key] = owner
+
+    def remove(self, address: bytes, cidr: int, owner: int) -> None:
+        key = self._key(address, cidr)
+        if self._owner.get(key) == owner:
+            del self._owner[key]
+
+    def remove_owner(self, owner: int) -> None:
+        self._owner = {k: o for k, o in self._owner.items() if o != owner}
+
+    def lookup(self, address: bytes) -> int | None:
+        bits = 8 * len(address)
+        for cidr in range(bits, -1, -1):
+            owner = self._owner.get((len(address), cidr, int.from_bytes(address, "big") >> (bits - cidr)))
+            if owner is not None:
+                return owner
+        return None
+
+    def of(self, owner: int) -> list[tuple[bytes, int]]:
+        return [((network << (8 * size - cidr)).to_bytes(size, "big"), cidr)
+                for (size, cidr, network), o in sorted(self._owner.items()) if o == owner]

@@ -1,0 +1,88 @@
+"""Keypairs of one peer and their rotation, and the replay window: the executable
+specification of what the C plane does."""
+
+from wgpy.constants import REJECT_AFTER_MESSAGES, REJECT_AFTER_TIME
+from wgpy.protocol.noise import wipe
+
+WINDOW = 8192 - 64  # RFC 6479: one word of the bitmap is always being reused
+
+
+class ReplayWindow:
+    """Every counter once, none more than WINDOW behind the highest."""
+
+    def __init__(self) -> None:
+        self._next = 0
+        self._seen: set[int] = set()
+
+    def admits(self, counter: int) -> bool:
+        if counter >= REJECT_AFTER_MESSAGES:
+            return False
+        return counter >= self._next or (self._next - 1 - counter <= WINDOW
+                                         and counter not in self._seen)
+
+    def mark(self, counter: int) -> None:
+        self._next = max(self._next, counter + 1)
+        self._seen.add(counter)
+        if len(self._seen) > 2 * WINDOW:
+            self._seen = {c for c in self._seen if self._next - 1 - c <= WINDOW}
+
+
+class Keypair:
+    def __init__(self, local: int, remote: int, initiator: bool, send_key: bytes,
+                 receive_key: bytes, birth: int):
+        self.local, self.remote, self.initiator, self.birth = local, remote, initiator, birth
+        self.send_key, self.receive_key = bytearray(send_key), bytearray(receive_key)
+        self.counter = 0
+        self.window = ReplayWindow()
+        self.rekey_raised: int | None = None
+        self.lastminute_raised = False
+
+    def expired(self, now: int) -> bool:
+        return now >= self.birth + REJECT_AFTER_TIME
+
+    def can_send(self, now: int) -> bool:
+        return not self.expired(now) and self.counter < REJECT_AFTER_MESSAGES
+
+    def wipe(self) -> None:
+        wipe(self.send_key, self.receive_key)
+
+
+class Keypairs:
+    """current sends; previous, current and next receive (noise.c:add_new_keypair)."""
+
+    def __init__(self) -> None:
+        self.current: Keypair | None = None
+        self.previous: Keypair | None = None
+        self.next: Keypair | None = None
+
+    def live(self) -> list[Keypair]:
+        return [k for k in (self.current, self.previous, self.next) if k is not None]
+
+    def add(self, new: Keypair) -> list[Keypair]:
+        """Puts a new keypair in its place and returns those that fell out."""
+        before = self.live()
+        if not new.initiator:
+            self.next, self.previous = new, None
+        elif self.next is not None:
+            self.current, self.previous, self.next = new, self.next, None
+        else:
+            self.current, self.previous = new, self.current
+        return self._fallen(before)
+
+    def confirm(self, used: Keypair) -> list[Keypair] | None:
+        """The next keypair authenticated a packet: it becomes current. None when
+        `used` is not the next one."""
+        if used is not self.next:
+            return None
+        before = self.live()
+        self.current, self.previous, self.next = used, self.current, None
+        return self._fallen(before)
+
+    def remove(self, old: Keypair) -> None:
+        for place in ("current", "previous", "next"):
+            if getattr(self, place) is old:
+                setattr(self, place, None)
+
+    def _fallen(self, before: list[Keypair]) -> list[Keypair]:
+        kept = self.live()
+        return [k for k in before if k not in kept]

@@ -1,0 +1,362 @@
+"""The data plane in pure Python: the executable specification of wgpy._fast.plane,
+with the same interface, for the simulator and for differential tests. Naive but exact.
+
+Where the C plane has pumps, this one has seal(), open() and pull() of its own; each
+takes the time that a pump would have stamped. It sends no ICMP.
+"""
+
+from collections import Counter, deque
+from typing import NamedTuple
+
+from wgpy import notices
+from wgpy.constants import (
+    DEFAULT_MTU,
+    HANDSHAKE_TOS,
+    KEEPALIVE_TIMEOUT,
+    REJECT_AFTER_TIME,
+    REKEY_AFTER_MESSAGES,
+    REKEY_AFTER_TIME,
+    REKEY_TIMEOUT,
+    STAGED_PACKETS,
+    TRANSPORT_OVERHEAD,
+)
+from wgpy.errors import WgpyError
+from wgpy.notices import Activity, Endpoint, PeerStats
+from wgpy.protocol import inner, messages
+from wgpy.protocol.inner import AllowedIPs
+from wgpy.protocol.keypairs import Keypair, Keypairs
+from wgpy.suite import get
+
+HANDSHAKE_SLOTS = 1024
+REKEY_RECEIVE_AGE = REJECT_AFTER_TIME - KEEPALIVE_TIMEOUT - REKEY_TIMEOUT
+_TRANSPORT = b"\x04\0\0\0"
+_KEEPALIVE, _FLUSH = 1, 2
+
+
+class Sent(NamedTuple):
+    slot: int | None
+    endpoint: Endpoint
+    datagram: bytes
+    tos: int
+
+
+class _Peer:
+    def __init__(self) -> None:
+        self.keys = Keypairs()
+        self.endpoint: Endpoint | None = None
+        self.staged: deque[bytes] = deque()
+        self.armed = 0
+        self.wants = 0
+        self.asked: int | None = None
+        self.unanswered_since = self.unacknowledged_since = 0
+        self.last_data_received = self.last_received = self.last_sent = 0
+        self.rx_bytes = self.tx_bytes = self.rx_packets = self.tx_packets = 0
+
+
+class Plane:
+    notice_fd = -1
+    aead = "python"
+
+    def __init__(self, *, max_peers: int = 1024, max_prefixes: int = 131072, queues: int = 1,
+                 aead: str | None = None, transport: int = 1, mtu: int = DEFAULT_MTU) -> None:
+        self._suite = get()
+        if aead not in (None, "auto", self.aead) or transport != self._suite.transport:
+            raise ValueError(f"no AEAD {aead!r} for transport {transport}")
+        self.mtu = mtu
+        self._max_peers = max_peers
+        self._peers: dict[int, _Peer] = {}
+        self._index: dict[int, tuple[int, Keypair]] = {}
+        self._ips = AllowedIPs(max_prefixes)
+        self._notices: dict[int, int] = {}
+        self._handshakes: deque[tuple[bytes, Endpoint]] = deque()
+        self._lane: deque[tuple[bytes, int | None, Endpoint | None, int]] = deque()
+        self._drops: Counter[str] = Counter()
+
+    # peers
+
+    def add_peer(self) -> int:
+        slot = next((s for s in range(self._max_peers) if s not in self._peers), None)
+        if slot is None:
+            raise WgpyError(f"more than {self._max_peers} peers")
+        self._peers[slot] = _Peer()
+        return slot
+
+    def remove_peer(self, slot: int) -> None:
+        self.wipe(slot)
+        self.purge(slot)
+        self._ips.remove_owner(slot)
+        self._notices.pop(slot, None)
+        del self._peers[slot]
+
+    def set_endpoint(self, slot: int, endpoint: Endpoint | None) -> None:
+        self._peers[slot].endpoint = endpoint
+
+    def endpoint(self, slot: int) -> Endpoint | None:
+        return self._peers[slot].endpoint
+
+    def clear_source(self, slot: int) -> None:
+        peer = self._peers[slot]
+        if peer.endpoint:
+            peer.endpoint = peer.endpoint._replace(source="", ifindex=0)
+
+    def allow(self, slot: int, address: bytes, cidr: int) -> None:
+        self._ips.insert(address, cidr, slot)
+
+    def disallow(self, slot: int, address: bytes, cidr: int) -> None:
+        self._ips.remove(address, cidr, slot)
+
+    def disallow_all(self, slot: int) -> None:
+        self._ips.remove_owner(slot)
+
+    def allowed(self, slot: int) -> list[tuple[bytes, int]]:
+        return self._ips.of(slot)
+
+    # keypairs
+
+    def install(self, slot: int, *, local_index: int, remote_index: int, send_key: bytes | bytearray,
+                receive_key: bytes | bytearray, initiator: bool, now: int) -> None:
+        peer = self._peers[slot]
+        new = Keypair(local_index, remote_index, initiator, send_key, receive_key, now)
+        self._destroy(peer, peer.keys.add(new))
+        self._index[local_index] = slot, new
+        peer.asked = None
+        # the handshake was heard from the peer and answered
+        peer.unanswered_since = peer.unacknowledged_since = 0
+
+    def live_indices(self, slot: int) -> list[int]:
+        return [k.local for k in self._peers[slot].keys.live()]
+
+    def expire(self, slot: int, now: int) -> None:
+        peer = self._peers[slot]
+        self._destroy(peer, [k for k in peer.keys.live() if k.expired(now)])
+
+    def wipe(self, slot: int) -> None:
+        peer = self._peers[slot]
+        self._destroy(peer, peer.keys.live())
+
+    def _destroy(self, peer: _Peer, keypairs: list[Keypair]) -> None:
+        for keypair in keypairs:
+            peer.keys.remove(keypair)
+            del self._index[keypair.local]
+            keypair.wipe()
+
+    # effects down, carried out by pull()
+
+    def keepalive(self, slot: int) -> None:
+        self._peers[slot].wants |= _KEEPALIVE
+
+    def flush(self, slot: int) -> None:
+        self._peers[slot].wants |= _FLUSH
+
+    def purge(self, slot: int) -> int:
+        peer = self._peers[slot]
+        count = len(peer.staged)
+        peer.staged.clear()
+        peer.asked = None
+        self._drops["staged_purged"] += count
+        return count
+
+    def send(self, datagram: bytes, *, slot: int | None = None, endpoint: Endpoint | None = None,
+             tos: int = HANDSHAKE_TOS) -> None:
+        self._lane.append((bytes(datagram), slot, endpoint, tos))
+
+    # notices up
+
+    def notices(self) -> list[tuple[int, int]]:
+        raised, self._notices = list(self._notices.items()), {}
+        return raised
+
+    def handshakes(self, limit: int = 64) -> list[tuple[bytes, Endpoint]]:
+        return [self._handshakes.popleft() for _ in range(min(limit, len(self._handshakes)))]
+
+    @property
+    def handshake_depth(self) -> int:
+        return len(self._handshakes)
+
+    def activity(self, slot: int) -> Activity:
+        p = self._peers[slot]
+        return Activity(p.unanswered_since, p.unacknowledged_since, p.last_data_received,
+                        p.last_received, p.last_sent)
+
+    def rearm(self, slot: int, bits: int) -> None:
+        peer = self._peers[slot]
+        peer.armed &= ~bits
+        if peer.unanswered_since:
+            self._raise_once(slot, bits & notices.DATA_SENT)
+        if peer.unacknowledged_since:
+            self._raise_once(slot, bits & notices.DATA_RECEIVED)
+
+    def stats(self, slot: int) -> PeerStats:
+        p = self._peers[slot]
+        return PeerStats(p.rx_bytes, p.tx_bytes, p.rx_packets, p.tx_packets, len(p.staged))
+
+    def drops(self) -> dict[str, int]:
+        return dict(self._drops)
+
+    # the stages
+
+    def seal(self, packet: bytes, now: int) -> list[Sent]:
+        """One IP packet from the TUN; returns the datagrams that leave because of it."""
+        ip = inner.parse(packet)
+        if ip is None or ip.total > len(packet):
+            self._drops["malformed_ip"] += 1
+            return []
+        slot = self._ips.lookup(ip.destination)
+        if slot is None:
+            self._drops["no_peer"] += 1
+            return []
+        peer = self._peers[slot]
+        if peer.endpoint is None:
+            self._drops["no_endpoint"] += 1
+            return []
+        if len(peer.staged) == STAGED_PACKETS:
+            peer.staged.popleft()
+            self._drops["staged_oldest"] += 1
+        peer.staged.append(bytes(packet))
+        return self._resume(slot, peer, now)
+
+    def pull(self, now: int) -> list[Sent]:
+        """What was asked for with send, keepalive and flush."""
+        out = []
+        while self._lane:
+            datagram, slot, endpoint, tos = self._lane.popleft()
+            if slot is not None:
+                endpoint = self._peers[slot].endpoint if slot in self._peers else None
+            if endpoint is None:
+                self._drops["no_endpoint"] += 1
+                continue
+            if slot is not None:
+                self._peers[slot].tx_bytes += len(datagram)
+            out.append(Sent(slot, endpoint, datagram, tos))
+        for slot, peer in self._peers.items():
+            wants, peer.wants = peer.wants, 0
+            if wants & _KEEPALIVE and not peer.staged:
+                peer.staged.append(b"")
+            if wants:
+                out += self._resume(slot, peer, now)
+        return out
+
+    def _resume(self, slot: int, peer: _Peer, now: int) -> list[Sent]:
+        out = []
+        while peer.staged:
+            key = peer.keys.current
+            if key is None or not key.can_send(now):
+                if peer.asked is None or now - peer.asked >= REKEY_TIMEOUT:
+                    peer.asked = now
+                    self._raise(slot, notices.KEY_NEEDED)
+                break
+            packet = peer.staged.popleft()
+            if peer.endpoint is None:
+                self._drops["no_endpoint"] += 1
+            else:
+                out.append(self._seal_one(slot, peer, key, packet, now))
+        return out
+
+    def _seal_one(self, slot: int, peer: _Peer, key: Keypair, packet: bytes, now: int) -> Sent:
+        padded = min((len(packet) + 15) & ~15, max(self.mtu, len(packet)))
+        counter, key.counter = key.counter, key.counter + 1
+        sealed = self._suite.seal(bytes(key.send_key), counter, packet.ljust(padded, b"\0"), b"")
+        datagram = b"".join((_TRANSPORT, key.remote.to_bytes(4, "little"),
+                             counter.to_bytes(8, "little"), sealed))
+        peer.tx_bytes += len(datagram)
+        peer.tx_packets += 1
+        peer.last_sent, peer.unacknowledged_since = now, 0
+        if packet:
+            peer.unanswered_since = peer.unanswered_since or now
+            self._raise_once(slot, notices.DATA_SENT)
+        if key.counter > REKEY_AFTER_MESSAGES or (key.initiator and now >= key.birth + REKEY_AFTER_TIME):
+            if key.rekey_raised is None or now - key.rekey_raised >= REKEY_TIMEOUT:
+                key.rekey_raised = now
+                self._raise(slot, notices.REKEY_SEND)
+        return Sent(slot, peer.endpoint, datagram, inner.ecn(packet))
+
+    def open(self, datagram: bytes, source: Endpoint, now: int, tos: int = 0) -> list[bytes]:
+        """One datagram from the UDP socket; returns the IP packet for the TUN, if any."""
+        if datagram[:4] != _TRANSPORT:
+            if messages.kind_of(datagram) is None:
+                self._drops["malformed_message"] += 1
+            elif len(self._handshakes) == HANDSHAKE_SLOTS:
+                self._drops["handshake_queue"] += 1
+            else:
+                self._handshakes.append((bytes(datagram), source))
+            return []
+        opened = self._authenticate(datagram, now)
+        if isinstance(opened, str):
+            self._drops[opened] += 1
+            return []
+        slot, key, packet = opened
+        peer = self._peers[slot]
+        self._confirm(slot, peer, key)
+        self._follow(slot, peer, source)
+        self._note_received(slot, peer, key, packet, len(datagram), now)
+        if not packet:
+            return []
+        admitted = self._admit(slot, packet, tos)
+        if isinstance(admitted, str):
+            self._drops[admitted] += 1
+            return []
+        return [admitted]
+
+    def _authenticate(self, datagram: bytes, now: int) -> tuple[int, Keypair, bytes] | str:
+        if len(datagram) < TRANSPORT_OVERHEAD:
+            return "malformed_message"
+        found = self._index.get(int.from_bytes(datagram[4:8], "little"))
+        if found is None:
+            return "unknown_index"
+        slot, key = found
+        if key.expired(now):
+            return "expired_key"
+        counter = int.from_bytes(datagram[8:16], "little")
+        if not key.window.admits(counter):
+            return "replayed"
+        packet = self._suite.open(bytes(key.receive_key), counter, datagram[16:], b"")
+        if packet is None:
+            return "bad_tag"
+        key.window.mark(counter)
+        return slot, key, packet
+
+    def _confirm(self, slot: int, peer: _Peer, key: Keypair) -> None:
+        fallen = peer.keys.confirm(key)
+        if fallen is not None:
+            self._destroy(peer, fallen)
+            peer.asked = None
+            peer.wants |= _FLUSH
+            self._raise(slot, notices.CONFIRMED)
+
+    def _follow(self, slot: int, peer: _Peer, source: Endpoint) -> None:
+        if peer.endpoint is None or peer.endpoint[:2] != source[:2]:
+            self._raise(slot, notices.ROAMED)
+        peer.endpoint = source
+
+    def _note_received(self, slot: int, peer: _Peer, key: Keypair, packet: bytes, size: int,
+                       now: int) -> None:
+        peer.rx_bytes += size
+        peer.rx_packets += 1
+        peer.last_received, peer.unanswered_since = now, 0
+        if key.initiator and now >= key.birth + REKEY_RECEIVE_AGE and not key.lastminute_raised:
+            key.lastminute_raised = True
+            self._raise(slot, notices.REKEY_RECEIVE)
+        if packet:
+            peer.last_data_received = now
+            peer.unacknowledged_since = peer.unacknowledged_since or now
+            self._raise_once(slot, notices.DATA_RECEIVED)
+
+    def _admit(self, slot: int, packet: bytes, tos: int) -> bytes | str:
+        ip = inner.parse(packet)
+        if ip is None:
+            return "inner_malformed"
+        if ip.total > len(packet):
+            return "inner_length"
+        if self._ips.lookup(ip.source) != slot:
+            return "wrong_source"
+        marked = inner.decapsulate_ecn(packet[:ip.total], tos)
+        return "inner_ecn" if marked is None else marked
+
+    def _raise(self, slot: int, bits: int) -> None:
+        self._notices[slot] = self._notices.get(slot, 0) | bits
+
+    def _raise_once(self, slot: int, bit: int) -> None:
+        peer = self._peers[slot]
+        if bit & ~peer.armed:
+            peer.armed |= bit
+            self._raise(slot, bit)
