@@ -49,6 +49,7 @@ class KernelPeer:
         guest.close()
         self._lines = self._control.makefile("r")
         self._expect(BOOT_SECONDS, "ready")
+        self.file_sha256 = self.sha256("cat /srv/file")
 
     def _expect(self, timeout: float, exactly: str | None = None) -> str:
         self._control.settimeout(timeout)
@@ -79,6 +80,10 @@ class KernelPeer:
             error.add_note(f"in {self.name}: {done.stderr.strip()}")
             raise error
         return done
+
+    def sha256(self, command: str) -> str:
+        """Of a shell command's output."""
+        return self.run("sh", "-c", f"{command} | sha256sum").stdout.split()[0]
 
     def close(self) -> None:
         if self._process.poll() is None:

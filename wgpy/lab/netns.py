@@ -104,6 +104,7 @@ class Netns:
                 "--", *map(str, command)]
         with _inside(f"/proc/{self.pid}/ns/pid_for_children", "/proc/self/ns/pid", CLONE_NEWPID):
             process = subprocess.Popen(argv, **options)
+        process.args = [str(word) for word in command]  # what errors name
         with self._lock:
             self._processes = [p for p in self._processes if p.poll() is None] + [process]
         return process

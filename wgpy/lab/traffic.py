@@ -3,7 +3,10 @@
 import hashlib
 import http.client
 import json
+import math
 import re
+import signal
+import subprocess
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -27,37 +30,40 @@ class Ping:
         return median(self.times) if self.times else float("nan")
 
 
-def _parse_ping(text: str) -> Ping:
-    sent = re.search(r"(\d+) packets transmitted", text)
-    return Ping(int(sent[1]) if sent else 0,
-                tuple(float(t) for t in re.findall(r"time[=<]([\d.]+) ms(?! \(DUP)", text)))
-
-
-def _ping_argv(address: str, count: int, interval: float, size: int, wait: float) -> tuple:
-    return ("ping", "-c", count, "-i", interval, "-s", size, "-W", wait, address)
+def _parse_ping(text: str, count: int | None = None, in_flight: int = 0) -> Ping:
+    """The first `count` probes, or all but the last `in_flight`."""
+    transmitted = re.search(r"(\d+) packets transmitted", text)
+    sent = (int(transmitted[1]) if transmitted else 0) - in_flight
+    counted = sent if count is None else count
+    replies = re.findall(r"icmp_seq=(\d+).* time[=<]([\d.]+) ms(?! \(DUP)", text)
+    return Ping(counted, tuple(float(time) for number, time in replies if int(number) <= counted))
 
 
 def ping(host, address: str, *, count: int = 3, interval: float = 0.05, size: int = 56,
          wait: float = 1) -> Ping:
     """`size` is the ICMP payload in bytes, `interval` and `wait` seconds. Loss is in the
     result, not an error."""
-    done = host.run(*_ping_argv(address, count, interval, size, wait), check=False,
-                    timeout=count * (interval + wait) + 10)
-    return _parse_ping(done.stdout)
+    # with -W alone ping waits only two round trips for the last answer; with -w it goes
+    # on sending until `count` answers are there, and the surplus is not counted
+    deadline = math.ceil(count * interval + wait)
+    done = host.run("ping", "-c", count, "-w", deadline, "-i", interval, "-s", size, address,
+                    check=False, timeout=deadline + 10)
+    return _parse_ping(done.stdout, count)
 
 
 @contextmanager
 def pinging(ns, address: str, *, interval: float = 0.05, size: int = 56):
     """Pings in the background for the length of the block; yields a list that holds the
-    `Ping` afterwards."""
+    `Ping` afterwards. Probes younger than 0.25 s at the end are not counted."""
     result: list[Ping] = []
-    process = ns.popen(*_ping_argv(address, 1_000_000, interval, size, 1), text=True, stdout=-1)
+    process = ns.popen("ping", "-i", interval, "-s", size, address, text=True,
+                       stdout=subprocess.PIPE)
     try:
         yield result
     finally:
-        time.sleep(2 * interval)
-        process.send_signal(2)
-        result.append(_parse_ping(process.communicate()[0]))
+        time.sleep(0.25)
+        process.send_signal(signal.SIGINT)
+        result.append(_parse_ping(process.communicate()[0], in_flight=int(0.25 / interval) + 1))
 
 
 @dataclass(frozen=True)
@@ -68,7 +74,7 @@ class Throughput:
     seconds: float
 
 
-def iperf3(server, client, address: str, *, seconds: float | None = None,
+def iperf3(server, client, address: str, *, seconds: int = 3,
            megabytes: float | None = None, udp: bool = False, bitrate: str = "0",
            length: int | None = None, streams: int = 1, reverse: bool = False,
            port: int = 5201) -> Throughput:
@@ -77,31 +83,41 @@ def iperf3(server, client, address: str, *, seconds: float | None = None,
     process = None
     if server is not None:
         process = server.popen("iperf3", "-s", "-1", "-p", port, "--forceflush",
-                               stdout=-1, stderr=-2, text=True)
+                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         while "listening" not in (line := process.stdout.readline()):
             if not line:
                 raise RuntimeError("iperf3 server: ended before it listened")
     argv = ["iperf3", "-c", address, "-p", port, "-J", "-P", streams, "--connect-timeout", 3000]
-    argv += ["-n", f"{int(megabytes * 1e6)}"] if megabytes else ["-t", seconds or 3]
+    argv += ["-n", f"{int(megabytes * 1e6)}"] if megabytes else ["-t", seconds]
     argv += ["-u", "-b", bitrate] if udp else []
     argv += ["-l", length] if length else []
     argv += ["-R"] if reverse else []
     try:
-        done = client.run(*argv, check=False, timeout=(seconds or 3) + 20)
+        report = _until_accepted(client, argv, seconds + 20)
     finally:
         if process:
             process.kill()
             process.communicate()
-    try:
-        report = json.loads(done.stdout)
-    except ValueError:
-        raise RuntimeError(f"iperf3: {(done.stdout + done.stderr).strip()}") from None
-    if "error" in report:
-        raise RuntimeError(f"iperf3: {report['error']}")
     end = report["end"]
     total = end["sum"] if udp else end["sum_received"]
     return Throughput(total["bits_per_second"] * (1 - total.get("lost_percent", 0) / 100),
                       total.get("lost_percent", 0.0), total.get("packets", 0), total["seconds"])
+
+
+def _until_accepted(client, argv: list, timeout: float) -> dict:
+    """The JSON report; between two tests a permanent server refuses for a moment."""
+    deadline = time.monotonic() + 2
+    while True:
+        done = client.run(*argv, check=False, timeout=timeout)
+        try:
+            report = json.loads(done.stdout)
+        except ValueError:
+            raise RuntimeError(f"iperf3: {(done.stdout + done.stderr).strip()}") from None
+        if "error" not in report:
+            return report
+        if "refused" not in report["error"] or time.monotonic() > deadline:
+            raise RuntimeError(f"iperf3: {report['error']}")
+        time.sleep(0.05)
 
 
 class _Quiet(SimpleHTTPRequestHandler):

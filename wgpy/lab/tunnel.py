@@ -88,7 +88,7 @@ class Tunnel:
         self.impl = implementation(impl) if isinstance(impl, str) else impl
         self.key, self.addresses, self.peers = key or private_key(), addresses, peers
         self.env = env or {}
-        self.process, self.ready_seconds = None, 0.0
+        self.process, self.up, self.ready_seconds = None, False, 0.0
         self._log = None
 
     @property
@@ -109,9 +109,13 @@ class Tunnel:
             wait_until(self._answers, 10, f"{self.impl.name} answers on its socket")
         else:
             self.host.run("ip", "link", "add", self.iface, "type", "wireguard")
-        self.ready_seconds = time.monotonic() - began
+        self.ready_seconds, self.up = time.monotonic() - began, True
         self.apply()
         return self
+
+    @property
+    def running(self) -> bool:
+        return self.up and (self.process is None or self.process.poll() is None)
 
     def _answers(self) -> bool:
         if self.process.poll() is not None:
@@ -139,6 +143,7 @@ class Tunnel:
     def stop(self, timeout: float = 5) -> int | None:
         """Ends the daemon with SIGTERM, or removes the kernel interface. Exit status of
         the daemon; TimeoutError when it does not end."""
+        self.up = False
         if self.process is None:
             self.host.run("ip", "link", "delete", self.iface)
             return None
