@@ -207,6 +207,9 @@ int plane_install(struct wg_plane *p, uint32_t slot, const struct wg_keypair *fa
     pthread_mutex_init(&peer->keypair[at].lock, NULL);
     index_add(p, facts->local, slot * KEYPAIRS + at + 1);
     set_relaxed(&peer->key_needed_at, 0);
+    /* the handshake was heard from the peer and answered */
+    set_relaxed(&peer->unanswered_since, 0);
+    set_relaxed(&peer->unacknowledged_since, 0);
     plane_write_unlock(p);
     wipe(&made, sizeof made);
     return 0;

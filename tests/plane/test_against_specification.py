@@ -1,0 +1,146 @@
+"""The C plane against its executable specification: the same random operations on
+both, and after each one the same datagrams to the byte, the same packets, notices,
+activity, statistics, keypairs and drops."""
+import random
+
+import pytest
+from harness import HOME, START, Node
+from packets import ip4, ip6, packed
+
+from wgpy.notices import Endpoint
+from wgpy.protocol import plane as specification
+
+OPERATIONS = 400
+PREFIXES = [("10.0.0.0", 8), ("10.1.0.0", 16), ("10.1.2.0", 24), ("10.1.2.3", 32), ("0.0.0.0", 0),
+            ("2001:db8::", 32), ("2001:db8:1::", 48), ("::", 0)]
+PLACES = [HOME, Endpoint("198.51.100.7", 999), Endpoint("2001:db8::7", 5, "2001:db8::1", 2)]
+
+
+class Twin:
+    """Both planes, driven alike; every method checks that they agree."""
+
+    def __init__(self, seed: int):
+        self.rng = random.Random(seed)
+        self.node = Node()
+        self.node.plane.remove_peer(self.node.slot)
+        self.spec = specification.Plane()
+        self.now = START
+        self.serial = 0
+        self.sealed: list[bytes] = []   # datagrams that a peer's peer could have sent
+        self.keys: dict[int, tuple[int, bytes]] = {}
+        self.slots: list[int] = []
+
+    def both(self, method: str, *args, **fields):
+        results = [getattr(plane, method)(*args, **fields) for plane in (self.node.plane, self.spec)]
+        assert results[0] == results[1] or method in ("install",), (method, args, results)
+        return results[0]
+
+    def pumped(self, packet: bytes | None) -> None:
+        if packet is not None:
+            assert self.node.tun_in.put(packet)
+        expected = self.spec.pull(self.now)
+        if packet is not None:
+            expected += self.spec.seal(packet, self.now)
+        while self.node.seal_pump.step(self.now):
+            pass
+        got = self.node.udp_out.take()
+        by_session = lambda sent: sent[0][4:8]  # order is promised within a peer only
+        assert sorted(got, key=by_session) == sorted(((s.datagram, s.endpoint, s.tos) for s in expected),
+                                                     key=by_session)
+        while self.node.open_pump.step(self.now):  # ICMP errors, which the specification lacks
+            pass
+        self.node.tun_out.take()
+
+    def opened(self, datagram: bytes, source: Endpoint, tos: int) -> None:
+        got = self.node.open(datagram, now=self.now, source=source, tos=tos)
+        assert got == self.spec.open(datagram, source, self.now, tos)
+
+    def compare(self) -> None:
+        assert dict(self.node.plane.notices()) == dict(self.spec.notices())
+        assert self.node.dropped() == {k: v for k, v in self.spec.drops().items() if v}
+        for slot in self.slots:
+            for view in ("stats", "activity", "endpoint"):
+                self.both(view, slot)
+            for view in ("live_indices", "allowed"):
+                one, other = (getattr(p, view)(slot) for p in (self.node.plane, self.spec))
+                assert sorted(one) == sorted(other)
+
+    # operations
+
+    def add(self):
+        if len(self.slots) < 4:
+            self.slots.append(self.both("add_peer"))
+
+    def remove(self):
+        if len(self.slots) > 2:
+            self.both("remove_peer", self.slots.pop(self.rng.randrange(len(self.slots))))
+
+    def allow(self):
+        address, cidr = self.rng.choice(PREFIXES)
+        self.both(self.rng.choice(("allow", "allow", "disallow")), self.slot(), packed(address), cidr)
+
+    def place(self):
+        self.both("set_endpoint", self.slot(), self.rng.choice([*PLACES, PLACES[0], None]))
+
+    def install(self):
+        """A session whose far end is played by the test with the same key."""
+        self.serial += 1
+        key = self.rng.randbytes(32)
+        self.keys[self.serial] = (self.serial, key)
+        self.both("install", self.slot(), local_index=self.serial, remote_index=self.serial + 10_000,
+                  send_key=self.rng.randbytes(32), receive_key=key,
+                  initiator=self.rng.random() < 0.5, now=self.now)
+
+    def packet(self):
+        if self.rng.random() < 0.5:
+            return ip4(f"10.1.2.{self.rng.randrange(5)}", f"10.{self.rng.randrange(3)}.2.3",
+                       self.rng.randbytes(self.rng.randrange(1500)), tos=self.rng.randrange(256))
+        return ip6("2001:db8::5", f"2001:db8:{self.rng.randrange(2)}::6",
+                   self.rng.randbytes(self.rng.randrange(1500)), tos=self.rng.randrange(256))
+
+    def send(self):
+        packet = self.packet()
+        if self.rng.random() < 0.05:
+            packet = packet[: self.rng.randrange(len(packet))]
+        self.pumped(packet)
+
+    def receive(self):
+        if not self.keys:
+            return
+        index, key = self.rng.choice(list(self.keys.values())[-4:])
+        inner = self.packet() if self.rng.random() < 0.8 else b""
+        counter = self.rng.choice((self.rng.randrange(50), self.rng.randrange(20_000)))
+        from nacl.bindings import crypto_aead_chacha20poly1305_ietf_encrypt as encrypt
+        datagram = (b"\4\0\0\0" + index.to_bytes(4, "little") + counter.to_bytes(8, "little")
+                    + encrypt(inner + bytes(-len(inner) % 16), b"", bytes(4) + counter.to_bytes(8, "little"), key))
+        if self.rng.random() < 0.1:
+            at = self.rng.randrange(len(datagram))
+            datagram = datagram[:at] + bytes([datagram[at] ^ 1 << self.rng.randrange(8)]) + datagram[at + 1:]
+        self.opened(datagram, self.rng.choice(PLACES), self.rng.choice((0, 0, 1, 2, 3)))
+
+    def ask(self):
+        self.both(self.rng.choice(("keepalive", "flush", "purge", "wipe", "clear_source")), self.slot())
+        self.pumped(None)
+
+    def rearm(self):
+        self.both("rearm", self.slot(), self.rng.choice((16, 32, 48)))
+
+    def age(self):
+        self.now += self.rng.choice((1, 10**6, 10**9, 6 * 10**9, 50 * 10**9))
+        self.both("expire", self.slot(), self.now)
+
+    def slot(self) -> int:
+        if not self.slots:
+            self.add()
+        return self.rng.choice(self.slots)
+
+
+@pytest.mark.parametrize("seed", range(25))
+def test_random_operations(seed):
+    twin = Twin(seed)
+    weights = dict(add=2, remove=1, allow=8, place=4, install=5, send=30, receive=30, ask=6, rearm=4, age=5)
+    for _ in range(OPERATIONS):
+        (name,) = twin.rng.choices(list(weights), list(weights.values()))
+        getattr(twin, name)()
+        twin.compare()
+    assert twin.node.udp_out.stats()["packets_out"] > 5, "something was sealed"
