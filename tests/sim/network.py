@@ -5,7 +5,7 @@ import heapq
 import random
 from dataclasses import dataclass
 
-from node import SECOND, Node
+from sim.node import SECOND, Node
 from wgpy.protocol.device import Instant
 
 MS = 1_000_000
@@ -122,3 +122,13 @@ def pair(seed: int = 0, link: Link | None = None, start: bool = True, **options)
     if start:
         net.start()
     return net, a, b
+
+
+def sent_by(net: Network, node: Node, kind: int, since: int = 0) -> list[int]:
+    """Times at which the node sent messages of that type."""
+    return [t for t, name, d in net.datagrams if name == node.name and d[0] == kind and t >= since]
+
+
+def keepalives_by(net: Network, node: Node, since: int = 0) -> list[int]:
+    return [t for t, name, d in net.datagrams
+            if name == node.name and d[0] == 4 and len(d) == 32 and t >= since]

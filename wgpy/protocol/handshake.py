@@ -133,7 +133,7 @@ class Handshakes:
             self._device.timers.arm(peer.public_key, Reason.INITIATE, peer.may_initiate_at())
 
     def _renew(self, peer: Peer, now: Instant, out: list[Effect]) -> None:
-        peer.tries = 1
+        peer.tries = 0
 
     def _give_up(self, peer: Peer, now: Instant, out: list[Effect]) -> None:
         timers, key = self._device.timers, peer.public_key

@@ -4,7 +4,7 @@ Nothing raises; what is refused is counted under its reason."""
 
 from typing import TYPE_CHECKING
 
-from wgpy.constants import MIN_INITIATION_INTERVAL
+from wgpy.constants import HANDSHAKE_QUEUE_UNDER_LOAD, MIN_INITIATION_INTERVAL
 from wgpy.notices import Endpoint
 from wgpy.protocol.effects import Effect, Event, FlushStaged, Reply, SendKeepalive, SendToPeer, SetEndpoint
 from wgpy.protocol.handshake import Trigger
@@ -22,7 +22,8 @@ class Inbound:
 
     def receive(self, datagram: bytes, source: Endpoint, now: Instant, depth: int) -> list[Effect]:
         device, out = self._device, []
-        under_load = self._sample_load(depth, now, out)
+        under_load = ((depth >= HANDSHAKE_QUEUE_UNDER_LOAD or device.load.until is not None)
+                      and self._sample_load(depth, now, out))
         datagram = bytes(datagram)
         kind = kind_of(datagram)
         if kind is None:
