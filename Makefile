@@ -4,7 +4,8 @@ VENV   := .venv
 PY     := $(VENV)/bin/python
 ROOT   := $(shell id -u)
 EXT    := $(wildcard wgpy/_fast/*.p[xy]? wgpy/_fast/c/*.[ch])
-FUZZ_SECONDS ?= 300
+FUZZ_SECONDS  ?= 300
+FUZZ_EXAMPLES ?= 20000
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .PHONY: help setup demo test bench fuzz wheel lines clean
@@ -15,7 +16,7 @@ help:
 	@echo "make demo    two sites, one tunnel, real traffic (as root)"
 	@echo "make test    all tests as root; the unit tests otherwise"
 	@echo "make bench   micro benchmarks, then tunnels against their peers (as root)"
-	@echo "make fuzz    every fuzz target for FUZZ_SECONDS=$(FUZZ_SECONDS)"
+	@echo "make fuzz    C targets for FUZZ_SECONDS=$(FUZZ_SECONDS) each, Python ones for FUZZ_EXAMPLES=$(FUZZ_EXAMPLES)"
 	@echo "make wheel   sdist and wheel into dist/"
 	@echo "make lines   lines by room"
 	@echo "make clean   removes build products, keeps .cache"
@@ -52,12 +53,13 @@ else
 endif
 
 bench: setup
-	@$(PY) benchmarks/micro.py
+	@mkdir -p benchmarks/results && rm -f benchmarks/results/micro.json
+	@$(PY) benchmarks/micro.py --quiet -o benchmarks/results/micro.json
 	@$(PY) benchmarks/tunnel.py $(BENCH_ARGS)
 
 fuzz: setup
 	@tools/packages.sh test
-	@WGPY_FUZZ_SECONDS=$(FUZZ_SECONDS) $(PY) -m pytest tests/fuzz $(PYTEST_ARGS)
+	@WGPY_FUZZ_SECONDS=$(FUZZ_SECONDS) FUZZ_EXAMPLES=$(FUZZ_EXAMPLES) $(PY) -m pytest tests/fuzz $(PYTEST_ARGS)
 
 wheel: setup
 	@$(PY) -m pip -q wheel --no-build-isolation --no-deps -w dist .

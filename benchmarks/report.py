@@ -144,3 +144,12 @@ def save(result: dict, name: str) -> list[Path]:
     paths[1].write_text(table(result) + "\n\n" + notes(result) + "\n")
     plot(result, paths[2])
     return paths
+
+
+def embed(result: dict, name: str) -> None:
+    """Puts table, plot and notes between the markers of README.md."""
+    readme = RESULTS.parent.parent / "README.md"
+    before, rest = readme.read_text().split("<!-- benchmark -->\n", 1)
+    after = rest.split("<!-- end -->", 1)[1]
+    middle = f"{table(result)}\n\n![plot](benchmarks/results/{name}.png)\n\n{notes(result)}\n"
+    readme.write_text(f"{before}<!-- benchmark -->\n{middle}<!-- end -->{after}")

@@ -5,6 +5,7 @@ each implementation in turn, so that drift of the machine meets all alike; ratio
 taken within a round. Needs root. Results go to benchmarks/results/.
 """
 import argparse
+import json
 import os
 import statistics
 import sys
@@ -32,6 +33,7 @@ def options() -> argparse.Namespace:
                    help="seconds to wait for a quiet moment before each measurement (3)")
     p.add_argument("--json", action="store_true", help="print the result as JSON")
     p.add_argument("--name", default="tunnel", help="of the files in benchmarks/results/ (tunnel)")
+    p.add_argument("--readme", action="store_true", help="put the result into README.md too")
     args = p.parse_args()
     for given, known, what in ((args.only, [w.name for w in WORKLOADS], "workload"),
                                (args.peers, [q.name for q in PEERS], "implementation")):
@@ -106,12 +108,13 @@ def main() -> int:
     except KeyboardInterrupt:
         return 130
     paths = report.save(result, args.name)
+    if args.readme:
+        report.embed(result, args.name)
     if args.json:
-        import json
         print(json.dumps(result, ensure_ascii=False))
     else:
         print(report.table(result), report.notes(result), sep="\n\n")
-        print("\nwrote", ", ".join(os.path.relpath(p) for p in paths))
+        print("\nwrote", *(os.path.relpath(p) for p in paths))
     return 0
 
 

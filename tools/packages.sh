@@ -4,11 +4,12 @@
 set -u
 cd "$(dirname "$0")/.."
 
+release=$(. /etc/os-release 2>/dev/null; echo "${ID-} ${VERSION_ID-}")
+
 names() {
     for group; do
         sed -n "s/^$group //p" tools/packages.txt
-        [ "$group" != test ] || [ ! -f tests/c/PACKAGES.txt ] ||
-            sed 's/#.*//' tests/c/PACKAGES.txt
+        [ "$group" != test ] || sed -n "s/^$release: //p" tests/c/PACKAGES.txt
     done | tr -s ' ' '\n' | sort -u | sed '/^$/d'
 }
 
@@ -28,10 +29,12 @@ want=$(missing "$@")
 
 if [ "$(id -u)" -ne 0 ]; then
     echo "packages: missing, and installing needs root: $want" >&2
-    echo "packages: run  sudo make setup  or  sudo apt-get install --no-install-recommends $want" >&2
+    echo "packages: sudo apt-get install --no-install-recommends $want" >&2
 else
     echo "packages: installing $want"
     export DEBIAN_FRONTEND=noninteractive
+    removed=$(apt-get install -s --no-install-recommends $want 2>/dev/null | sed -n 's/^Remv \([^ ]*\).*/\1/p')
+    [ -z "$removed" ] || echo "packages: these exclude each other with the new ones and go:" $removed
     install() { apt-get install -y -q --no-install-recommends $want </dev/null >.cache/apt.log 2>&1; }
     mkdir -p .cache
     install || { echo "packages: apt-get update"; apt-get update -q >.cache/apt-update.log 2>&1; install; } ||
