@@ -51,13 +51,13 @@ class Arena:
         self.far.close()
         self.near.close()
 
-    def prepare(self, case: Case) -> tuple[Tunnel, Tunnel]:
+    def prepare(self, case: Case, both_endpoints: bool = False) -> tuple[Tunnel, Tunnel]:
         """Everything but telling the daemons; (initiator, responder)."""
         self.outside = OUTSIDE4 if case.outside == 4 else OUTSIDE6
         link_mtu = 9000 if case.mtu > 1500 else 1500
         for i, tunnel in enumerate((self.ours, self.theirs)):
             tunnel.host.run("ip", "-batch", "-", input="\n".join((
-                "address flush dev eth0 scope global", f"link set eth0 mtu {link_mtu}",
+                "address flush dev eth0 scope global", "route flush dev eth0", f"link set eth0 mtu {link_mtu}",
                 f"address add {OUTSIDE4[i]}/24 dev eth0",
                 f"address add {OUTSIDE6[i]}/64 dev eth0 nodad")) + "\n")
             tunnel.key, tunnel.mtu = private_key(), case.mtu
@@ -66,15 +66,17 @@ class Arena:
         if case.initiator == "them":
             ends.reverse()
             outside.reverse()
-        pair(*ends, tuple(outside), psk=preshared_key() if case.psk else None)
+        pair(*ends, tuple(outside), psk=preshared_key() if case.psk else None,
+             both_endpoints=both_endpoints)
+        self.responder_first = ends[::-1]
         return tuple(ends)
 
     def apply(self) -> None:
-        for tunnel in (self.theirs, self.ours):
+        for tunnel in self.responder_first:
             tunnel.apply() if tunnel.running else tunnel.start()
 
-    def configure(self, case: Case) -> tuple[Tunnel, Tunnel]:
-        ends = self.prepare(case)
+    def configure(self, case: Case, **options) -> tuple[Tunnel, Tunnel]:
+        ends = self.prepare(case, **options)
         self.apply()
         return ends
 

@@ -2,6 +2,7 @@ import os
 
 import pytest
 from arena import PEERS, Arena
+from longrun import LongRun
 
 
 @pytest.fixture(scope="session")
@@ -33,3 +34,21 @@ def arena(arenas, peer):
     yield arena
     for tunnel, mark in zip((arena.ours, arena.theirs), marks):
         print(f"--- {tunnel.impl.name} ---\n{tunnel.log()[mark:][-6000:]}")
+
+
+def pytest_collection_modifyitems(items):
+    """What waits for the long run comes last, so that the wait overlaps everything."""
+    items.sort(key=lambda item: "long_run" in getattr(item, "fixturenames", ()))
+
+
+@pytest.fixture(scope="session")
+def long_run():
+    run = LongRun()
+    yield run
+    run.close()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _start_long_run_early(request):
+    if any("long_run" in getattr(item, "fixturenames", ()) for item in request.session.items):
+        request.getfixturevalue("long_run")

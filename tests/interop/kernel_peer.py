@@ -81,6 +81,9 @@ class KernelPeer:
             raise error
         return done
 
+    def popen(self, *command, **_) -> "GuestProcess":
+        return GuestProcess(self, command)
+
     def sha256(self, command: str) -> str:
         """Of a shell command's output."""
         return self.run("sh", "-c", f"{command} | sha256sum").stdout.split()[0]
@@ -90,6 +93,22 @@ class KernelPeer:
             self._process.kill()
         self._process.wait()
         self._control.close()
+
+
+class GuestProcess:
+    """The part of subprocess.Popen that a background ping needs."""
+
+    def __init__(self, peer: KernelPeer, command: tuple):
+        self._peer, line = peer, shlex.join(map(str, command))
+        self._pid = peer.run("sh", "-c", f"/bin/{line} > /tmp/$$ 2>&1 & echo $$ $!").stdout.split()
+
+    def send_signal(self, number: int) -> None:
+        self._peer.run("kill", f"-{number:d}", self._pid[1])
+
+    def communicate(self) -> tuple[str, None]:
+        output, pid = self._pid
+        return self._peer.run("sh", "-c", f"while kill -0 {pid} 2>/dev/null; do usleep 10000; done; "
+                              f"cat /tmp/{output}").stdout, None
 
 
 def _text(field: str) -> str:

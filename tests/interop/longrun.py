@@ -1,0 +1,93 @@
+"""Pairs of tunnels that are left alone under light traffic past one rekey."""
+
+import time
+
+from arena import UNDER_TEST
+from kernel_peer import KernelPeer
+from wgpy.lab.netns import Netns, join
+from wgpy.lab.traffic import Ping, pinging
+from wgpy.lab.tunnel import Tunnel
+from wgpy.lab.two_sites import INSIDE4, OUTSIDE4, pair
+from wgpy.lab.wire import Capture
+
+SECONDS = 126
+
+
+class LongPair:
+    """`near` is ours unless the name says otherwise; the initiator is the side named
+    first. `indices` holds, before and after, what each direction used."""
+
+    def __init__(self, name: str, near: str, far: str, near_initiates: bool):
+        self.name, self.near_initiates, self.address = name, near_initiates, INSIDE4[1]
+        ns = Netns(name)
+        self.hosts = [ns]
+        if far == "kernel":
+            self.hosts.insert(0, KernelPeer(ns))
+            for i, host in enumerate((ns, self.hosts[0])):
+                host.run("ip", "address", "add", f"{OUTSIDE4[i]}/24", "dev", "eth0")
+        else:
+            self.hosts.append(Netns(f"{name}-far"))
+            join(ns, self.hosts[1], a_addresses=(f"{OUTSIDE4[0]}/24",),
+                 b_addresses=(f"{OUTSIDE4[1]}/24",))
+        other = next(h for h in self.hosts if h is not ns)
+        self.near, self.far = (Tunnel(host, impl, addresses=(f"{INSIDE4[i]}/24",))
+                               for i, (host, impl) in enumerate(((ns, near), (other, far))))
+        pair(self.near, self.far, OUTSIDE4, both_endpoints=True)
+        self.indices: list[tuple[list[int], list[int]]] = []
+        self.handshakes: list[int] = []
+        self.ping: Ping | None = None
+
+    def start(self) -> None:
+        """The first packet comes from the initiator, the rest from the near side, so
+        that the responder has every occasion to rekey and must not."""
+        for tunnel in (self.far, self.near):
+            tunnel.start()
+        first, target = (self.near, 1) if self.near_initiates else (self.far, 0)
+        first.host.run("ping", "-c", 1, "-W", 2, INSIDE4[target])
+        self.began = time.monotonic()
+        self._pinging = pinging(self.near.host, self.address, interval=0.2)
+        self._result = self._pinging.__enter__()
+        self.look()
+
+    def look(self) -> None:
+        with Capture(self.near.host) as capture:
+            time.sleep(0.6)
+        self.indices.append((capture.indices(True), capture.indices(False)))
+        self.handshakes.append(self.near.peer().handshake)
+
+    def finish(self) -> None:
+        time.sleep(max(0, self.began + SECONDS - time.monotonic()))
+        self.look()
+        self._pinging.__exit__(None, None, None)
+        self.ping = self._result[0]
+
+    def close(self) -> None:
+        for host in self.hosts:
+            host.close()
+
+
+class LongRun:
+    def __init__(self):
+        self.pairs: list[LongPair] = []
+        self._finished = False
+        try:
+            for arguments in (("self", UNDER_TEST, UNDER_TEST, True),
+                              ("to-wireguard-go", UNDER_TEST, "wireguard-go", True),
+                              ("from-wireguard-go", UNDER_TEST, "wireguard-go", False),
+                              ("to-kernel", UNDER_TEST, "kernel", True),
+                              ("from-kernel", UNDER_TEST, "kernel", False)):
+                self.pairs.append(LongPair(*arguments))
+                self.pairs[-1].start()
+        except BaseException:
+            self.close()
+            raise
+
+    def wait(self) -> None:
+        if not self._finished:
+            self._finished = True
+            for pair_ in self.pairs:
+                pair_.finish()
+
+    def close(self) -> None:
+        for pair_ in self.pairs:
+            pair_.close()

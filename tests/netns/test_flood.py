@@ -1,0 +1,76 @@
+"""A legitimate peer under floods from a third network (F3)."""
+
+import json
+import sys
+import time
+from contextlib import contextmanager
+
+import pytest
+from wgpy.lab import flood
+from wgpy.lab.netns import Netns, join
+from wgpy.lab.traffic import ping, pinging
+from wgpy.lab.two_sites import INSIDE4, TwoSites
+
+pytestmark = pytest.mark.netns
+VICTIM = "192.0.2.1"
+COOKIE_RETRY = 5 + 0.334  # the cookie is used by the next initiation, REKEY_TIMEOUT later
+
+
+@pytest.fixture
+def sites():
+    with TwoSites("wgpyd", psk=True) as sites, Netns("flooder") as flooder:
+        join(sites.b.host, flooder, names=("eth1", "eth0"),
+             a_addresses=(f"{VICTIM}/24",), b_addresses=("192.0.2.2/24",))
+        sites.flooder = flooder
+        assert ping(sites.a.host, INSIDE4[1], wait=3).lost == 0
+        yield sites
+        print(sites.b.log()[-6000:])
+
+
+@contextmanager
+def flooding(sites, kind: str, rate: int, seconds: float):
+    """Yields a list that holds the flooder's own counts afterwards."""
+    process = sites.flooder.popen(
+        sys.executable, flood.__file__, kind, VICTIM, sites.b.port, sites.b.public_key, rate,
+        seconds, stdout=-1, text=True)
+    time.sleep(0.5)
+    counts = []
+    yield counts
+    counts.append(json.loads(process.communicate(timeout=seconds + 10)[0]))
+
+
+def test_flood_of_valid_mac1_initiations(sites):
+    before = sites.b.resident_bytes()
+    old = sites.b.peer().handshake
+    with flooding(sites, "initiations", rate=20_000, seconds=14) as counts:
+        with pinging(sites.a.host, INSIDE4[1]) as seen:
+            time.sleep(2)
+        assert seen[0].sent > 30 and seen[0].lost <= seen[0].sent // 20, "the session goes on"
+        peer = sites.a.peers[0]
+        began = time.monotonic()
+        sites.a.wg("set", "peer", peer.public_key, "remove", "peer", peer.public_key,
+                   "preshared-key", "/dev/stdin", "endpoint", peer.endpoint,
+                   "allowed-ips", ",".join(peer.allowed_ips), input=peer.preshared_key)
+        again = ping(sites.a.host, INSIDE4[1], count=1, wait=2 * COOKIE_RETRY)
+        assert again.lost == 0, "a new handshake while the flood goes on"
+        assert time.monotonic() - began < 2 * COOKIE_RETRY + 1
+    assert sites.b.peer().handshake > old
+    assert counts[0]["sent"] > 100_000
+    assert counts[0]["cookies"] > 0, "load was noticed and answered with cookies"
+    assert counts[0]["responses"] == 0
+    assert sites.b.resident_bytes() - before < 8e6
+    assert sites.b.stop() == 0
+
+
+def test_flood_of_garbage(sites):
+    before = sites.b.resident_bytes()
+    handshake = sites.b.peer().handshake
+    with flooding(sites, "garbage", rate=50_000, seconds=4) as counts:
+        with pinging(sites.a.host, INSIDE4[1]) as seen:
+            time.sleep(2)
+        assert seen[0].sent > 30 and seen[0].lost <= seen[0].sent // 20
+    assert counts[0]["sent"] > 50_000
+    assert counts[0]["cookies"] == counts[0]["responses"] == 0, "silence to strangers"
+    assert sites.b.peer().handshake == handshake
+    assert sites.b.resident_bytes() - before < 8e6
+    assert sites.b.stop() == 0
