@@ -24,7 +24,7 @@ def whiten(wall: int) -> int:
 
 def after(wall: int, *earlier: int) -> int:
     """The whitened wall time to stamp now, greater than each whitened time before."""
-    return whiten(max(wall, *(e + QUANTUM for e in earlier)))
+    return whiten(max((wall, *(e + QUANTUM for e in earlier))))
 
 
 def encode(wall: int) -> bytes:

@@ -1,0 +1,272 @@
+"""Denial of service: MAC1, MAC2, cookies, the limiter and the under-load state (F3;
+paper, sections 5.3, 5.4.4 and 5.4.7). Constants are retyped from the paper."""
+
+import pytest
+
+from sim.network import pair, sent_by
+from sim.node import SECOND, SUITE, ipv4
+from wgpy.notices import Endpoint
+from wgpy.protocol import effects as fx
+from wgpy.protocol.device import Instant
+from wgpy.protocol.ratelimit import Limiter
+
+A_TO_B = ipv4("10.0.0.1", "10.0.0.2")
+CALM, LOADED = 511, 512
+
+
+def initiation(net, a):
+    """A fresh initiation of a's, five seconds after the last."""
+    net.mono += 6 * SECOND
+    out = []
+    a.device.timers.forget(next(iter(a.slots)))
+    a.stop(net.now(a))
+    a.start(net.now(a))
+    out = a.device.notice(next(iter(a.slots)), 1, net.now(a))
+    return next(e.datagram for e in out if isinstance(e, fx.SendToPeer))
+
+
+def receive(net, node, datagram, source, depth=CALM):
+    return node.device.receive(datagram, source, net.now(node), depth)
+
+
+def kinds(effects, *wanted):
+    return [type(e) for e in effects if isinstance(e, wanted or fx.Effect)]
+
+
+def cookie_for(net, a, b, message, source):
+    """b's cookie reply to a message from there."""
+    reply, = [e for e in receive(net, b, message, source, LOADED) if isinstance(e, fx.Reply)]
+    assert reply.endpoint == source
+    return reply.datagram
+
+
+def test_a_wrong_mac1_gets_silence():
+    net, a, b = pair()
+    message = bytearray(initiation(net, a))
+    message[120] ^= 1
+    assert receive(net, b, bytes(message), a.where) == []
+    assert receive(net, b, bytes(message), a.where, LOADED)[1:] == []
+    assert b.device.rejects["mac1"] == 2
+
+
+def test_mac1_is_keyed_with_the_receivers_public_key():
+    import hashlib
+    net, a, b = pair()
+    message = initiation(net, a)
+    key = hashlib.blake2s(b"mac1----" + b.public).digest()
+    assert message[116:132] == hashlib.blake2s(message[:116], key=key, digest_size=16).digest()
+
+
+def test_without_load_no_mac2_is_asked_for():
+    net, a, b = pair()
+    assert fx.InstallKeypair in kinds(receive(net, b, initiation(net, a), a.where, CALM))
+
+
+def test_under_load_a_message_without_mac2_gets_a_cookie_and_no_work():
+    net, a, b = pair()
+    out = receive(net, b, initiation(net, a), a.where, LOADED)
+    assert kinds(out, fx.Reply, fx.InstallKeypair, fx.SetEndpoint) == [fx.Reply]
+    assert len(next(e for e in out if isinstance(e, fx.Reply)).datagram) == 64
+
+
+def test_with_the_cookie_the_next_message_passes_under_load():
+    net, a, b = pair()
+    reply = cookie_for(net, a, b, initiation(net, a), a.where)
+    assert receive(net, a, reply, b.where) == []
+    message = initiation(net, a)
+    assert message[132:] != bytes(16)
+    assert fx.InstallKeypair in kinds(receive(net, b, message, a.where, LOADED))
+
+
+def test_mac2_is_a_mac_of_the_message_under_the_cookie():
+    import hashlib
+    net, a, b = pair()
+    message = initiation(net, a)
+    reply = cookie_for(net, a, b, message, a.where)
+    key = hashlib.blake2s(b"cookie--" + b.public).digest()
+    cookie = SUITE.xopen(key, reply[8:32], reply[32:], message[116:132])
+    assert len(cookie) == 16 and reply[4:8] == message[4:8]
+    receive(net, a, reply, b.where)
+    second = initiation(net, a)
+    assert second[132:] == hashlib.blake2s(second[:132], key=cookie, digest_size=16).digest()
+
+
+@pytest.mark.parametrize("other", [Endpoint("192.0.2.1", 51821), Endpoint("192.0.2.9", 51820)],
+                         ids=["port", "address"])
+def test_a_cookie_is_bound_to_address_and_port(other):
+    net, a, b = pair()
+    receive(net, a, cookie_for(net, a, b, initiation(net, a), a.where), b.where)
+    out = receive(net, b, initiation(net, a), other, LOADED)
+    assert kinds(out, fx.Reply, fx.InstallKeypair) == [fx.Reply]
+
+
+def test_a_cookie_is_taken_once_for_each_mac1_sent():
+    net, a, b = pair()
+    message = initiation(net, a)
+    first, second = (cookie_for(net, a, b, message, a.where) for _ in range(2))
+    receive(net, a, first, b.where)
+    receive(net, a, second, b.where)
+    assert a.device.rejects == {"cookie-unexpected": 1}
+
+
+def test_a_cookie_for_an_earlier_message_or_from_another_is_refused():
+    net, a, b = pair()
+    old = initiation(net, a)
+    reply = cookie_for(net, a, b, old, a.where)
+    current = initiation(net, a)
+    for forged in (reply[:4] + current[4:8] + reply[8:], reply[:40] + bytes(24)):
+        receive(net, a, forged, b.where)
+    assert a.device.rejects == {"cookie-invalid": 1, "unknown-index": 1}
+    assert initiation(net, a)[132:] == bytes(16)
+
+
+def test_a_cookie_reply_never_moves_the_endpoint_nor_counts_as_heard():
+    net, a, b = pair()
+    message = initiation(net, a)
+    before = a.device.deadline()
+    assert receive(net, a, cookie_for(net, a, b, message, a.where), Endpoint("203.0.113.66", 1)) == []
+    assert a.device.deadline() == before
+    assert a.device.peers[b.public].last_handshake == 0
+
+
+def test_a_cookie_is_used_for_115_s():
+    for age, used in ((114, True), (116, False)):
+        net, a, b = pair()
+        message = initiation(net, a)
+        receive(net, a, cookie_for(net, a, b, message, a.where), b.where)
+        net.mono += (age - 6) * SECOND
+        assert (initiation(net, a)[132:] != bytes(16)) is used
+
+
+def test_the_cookie_secret_is_replaced_after_120_s():
+    for age, valid in ((119, True), (120, False)):
+        net, a, b = pair()
+        message = initiation(net, a)
+        cookie_for(net, a, b, message, a.where)      # the secret is born now
+        born = net.mono
+        checker = b.device.checker
+        before = checker._cookie(a.where, net.mono)
+        assert (checker._cookie(a.where, born + age * SECOND) == before) is valid
+
+
+def test_a_response_carries_mac2_when_its_sender_has_a_cookie():
+    """b answers a loaded a: a demands a cookie for the response, too."""
+    net, a, b = pair()
+    response = next(e.datagram for e in receive(net, b, initiation(net, a), a.where)
+                    if isinstance(e, fx.SendToPeer))
+    assert response[76:] == bytes(16)
+    reply = cookie_for(net, b, a, response, b.where)
+    receive(net, b, reply, a.where)
+    response = next(e.datagram for e in receive(net, b, initiation(net, a), a.where)
+                    if isinstance(e, fx.SendToPeer))
+    assert response[76:] != bytes(16)
+    assert fx.InstallKeypair in kinds(receive(net, a, response, b.where, LOADED))
+
+
+def test_load_begins_at_512_waiting_messages_and_lasts_one_second_after():
+    net, a, b = pair()
+    events = []
+
+    def at(seconds, depth):
+        out = b.device.receive(b"junk", a.where, Instant(net.mono + int(seconds * SECOND), 0), depth)
+        events.extend((seconds, e.kind) for e in out)
+    at(0, 511)
+    at(1, 512)
+    at(1.5, 600)
+    at(2.4, 0)
+    at(2.6, 0)
+    assert events == [(1, "under-load"), (2.6, "load-over")]
+
+
+def test_the_end_of_load_is_announced_without_another_message():
+    net, a, b = pair()
+    receive(net, b, b"junk", a.where, LOADED)
+    began = net.mono
+    net.run(0.5)
+    receive(net, b, b"junk", a.where, LOADED)
+    net.run(10)
+    assert b.events("load-over") == [began + int(1.5 * SECOND)]
+    assert b.device.deadline() is None
+
+
+def with_cookie(net, a, b, source, count):
+    """count valid initiations that bear a cookie for `source`."""
+    receive(net, a, cookie_for(net, a, b, initiation(net, a), source), b.where)
+    return [initiation(net, a) for _ in range(count)]
+
+
+def test_under_load_a_source_gets_a_burst_of_5_and_then_20_a_second():
+    net, a, b = pair()
+    messages = with_cookie(net, a, b, a.where, 10)
+    now = net.mono
+    passed = []
+    for i, m in enumerate(messages):
+        b.device.peers[a.public].initiation_heard = 0   # the 20 ms rule is another clause
+        at = now if i < 7 else now + 50_000_000 * (i - 6)
+        passed.append(fx.InstallKeypair in kinds(b.device.receive(m, a.where, Instant(at, 0), LOADED)))
+    assert passed == [True] * 5 + [False] * 2 + [True] * 3
+    assert b.device.rejects["rate-limited"] == 2
+
+
+def test_messages_without_a_valid_mac2_cost_their_source_nothing():
+    """A flood from a forged source must not lock its owner out."""
+    net, a, b = pair()
+    valid, = with_cookie(net, a, b, a.where, 1)
+    for _ in range(100):
+        receive(net, b, valid[:-16] + bytes(16), a.where, LOADED)
+    assert fx.InstallKeypair in kinds(receive(net, b, valid, a.where, LOADED))
+
+
+def test_a_flood_of_one_source_does_not_limit_another():
+    """boringtun: one global limiter put everybody in cookie mode."""
+    limiter = Limiter()
+    while limiter.allow("198.51.100.1", 0):
+        pass
+    assert limiter.allow("198.51.100.2", 0)
+
+
+@pytest.mark.parametrize("one,two,same", [
+    ("2001:db8::1", "2001:db8::ffff:1", True),
+    ("2001:db8::1", "2001:db8:0:1::1", False),
+    ("fe80::1%eth0", "fe80::2%eth0", True),
+    ("::ffff:192.0.2.1", "192.0.2.1", True),
+    ("::ffff:192.0.2.1", "::ffff:192.0.2.2", False),
+    ("192.0.2.1", "192.0.2.2", False),
+    ("zz::not an address", "192.0.2.2", False),
+])
+def test_sources_are_ipv4_addresses_and_ipv6_64s(one, two, same):
+    limiter = Limiter()
+    while limiter.allow(one, 0):
+        pass
+    assert limiter.allow(two, 0) is not same
+
+
+def test_the_limiters_table_is_bounded_and_recovers():
+    limiter = Limiter(max_sources=100)
+    for i in range(1000):
+        limiter.allow(f"10.0.{i // 256}.{i % 256}", 0)
+    assert len(limiter) == 100
+    assert not limiter.allow("192.0.2.1", 0)
+    assert limiter.allow("192.0.2.1", 2 * SECOND) and len(limiter) == 1
+
+
+def test_a_legitimate_peer_gets_through_a_flood_of_valid_mac1_initiations():
+    """F3, in the core: cookie first, then the handshake, while the flood goes on."""
+    net, a, b = pair()
+    flood = initiation(net, a)
+    b_device = b.device
+
+    def flooded(node, datagram, source, now):
+        for i in range(20):
+            b_device.receive(flood, Endpoint("198.51.100.7", 1000 + i), net.now(b), LOADED)
+    net.on_arrival = flooded
+    flooded(b, b"", b.where, net.now(b))
+    a.stop(net.now(a))
+    a.start(net.now(a))
+    begun = net.mono
+    net.send(a, A_TO_B)
+    for _ in range(12):
+        net.run(0.5)
+        flooded(b, b"", b.where, net.now(b))
+    assert b.received == [A_TO_B]
+    assert [len(sent_by(net, b, 3, begun)), len(sent_by(net, a, 1, begun))] == [1, 2]
