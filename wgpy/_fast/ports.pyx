@@ -46,6 +46,19 @@ cdef extern from "ports.h" nogil:
     bint port_mem_put(wg_port_mem *, const uint8_t *, uint32_t, uint8_t, const wg_endpoint *)
     bint port_mem_take(wg_port_mem *, wg_mem_entry *)
 
+cdef extern from "ring.h" nogil:
+    struct wg_doorbell:
+        int fd
+        uint32_t *emit
+    struct wg_ring_out:
+        wg_port port
+        wg_counter attaches, waits, kicks
+    struct wg_ring_in:
+        wg_port port
+        wg_counter attaches, bad_index, bad_record, kicks
+    int ring_out_init(wg_ring_out *, uint8_t *, size_t, const uint8_t *, wg_doorbell, wg_doorbell, uint32_t)
+    int ring_in_init(wg_ring_in *, uint8_t *, const uint8_t *, size_t, wg_doorbell, wg_doorbell, uint32_t)
+
 DROP_TEXTS = {drop_names[i].decode(): drop_texts[i].decode() for i in range(WG_DROP_COUNT)}
 _NAMES = tuple(DROP_TEXTS)
 
@@ -142,6 +155,9 @@ cdef class MemoryPort(Port):
             out.append((<bytes>e.bytes[:e.len], unpack_endpoint(&e.endpoint), e.tos))
             free(e.bytes)
         return out
+
+
+include "rings.pxi"
 
 
 cdef class Stage:

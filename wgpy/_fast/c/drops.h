@@ -27,7 +27,9 @@
     X(lane_full, "the queue of injected packets is full") \
     X(tun_write, "the TUN refused the packet") \
     X(udp_send, "the UDP socket refused the datagram") \
-    X(queue_full, "a memory port or ring is full")
+    X(queue_full, "a memory port or ring is full") \
+    X(ring_detached, "nobody is attached to the ring") \
+    X(ring_record, "a ring record that contradicts itself")
 
 enum wg_drop {
 #define X(name, text) WG_DROP_##name,

@@ -11,8 +11,13 @@ struct wg_port {
     int (*receive)(struct wg_port *, struct wg_batch *);
     /* Sends every live packet of the batch; what cannot go is a counted drop. */
     void (*send)(struct wg_port *, struct wg_batch *);
+    /* Source: called before sleeping; false when something came after all. Sink: looks
+     * after the port while there is nothing to send. Both may be NULL. */
+    bool (*may_sleep)(struct wg_port *);
+    void (*service)(struct wg_port *);
     /* File descriptors to poll for input, -1 where there is none. */
     int fds[2];
+    int recheck_ms; /* sleep no longer than this; 0: for ever */
     wg_counter packets_in, packets_out, bytes_in, bytes_out, calls_in, calls_out;
 };
 

@@ -65,14 +65,22 @@ int pump_step(struct wg_pump *p, uint64_t now)
 /* Sleeps until a port, the stage or pump_stop has something. */
 static void sleep_until_work(struct wg_pump *p)
 {
-    struct pollfd fds[4] = {
+    struct pollfd fds[5] = {
         {.fd = p->source->fds[0], .events = POLLIN},
         {.fd = p->source->fds[1], .events = POLLIN},
         {.fd = p->stage && p->stage->waker ? p->stage->waker->fd : -1, .events = POLLIN},
         {.fd = p->stop_fd, .events = POLLIN},
+        {.fd = p->sink->service ? p->sink->fds[0] : -1, .events = POLLIN},
     };
+    int wait = p->source->recheck_ms ? p->source->recheck_ms : -1;
+    if (p->sink->recheck_ms && (wait < 0 || p->sink->recheck_ms < wait))
+        wait = p->sink->recheck_ms;
+    if (p->sink->service)
+        p->sink->service(p->sink);
+    if (p->source->may_sleep && !p->source->may_sleep(p->source))
+        return;
     count(&p->sleeps, 1);
-    poll(fds, 4, -1);
+    poll(fds, 5, wait);
 }
 
 int pump_run(struct wg_pump *p)

@@ -1,0 +1,1 @@
+"""Shared memory between rooms: layout, backings, attachment."""
