@@ -161,6 +161,14 @@ static inline void check_output(const struct wg_merge *m, const struct wg_merged
         CHECK(memcmp(&o->vnet, &none, 10) == 0);
         CHECK(o->len == before->packet[o->first].len && memcmp(flat, bytes_of(before, o->first), o->len) == 0);
     } else {
+        bool v4 = flat[0] >> 4 == 4, tcp = flat[v4 ? 9 : 6] == TCP;
+        uint32_t l4 = v4 ? 20 : 40, check = tcp ? 16 : 6;
+        CHECK(v4 ? get_be16(flat + 2) == o->len && naive_ip4_ok(flat) : get_be16(flat + 4) == o->len - 40);
+        CHECK(get_be16(flat + l4 + check) == naive_pseudo(flat, tcp ? TCP : UDP, o->len - l4));
+        CHECK(tcp || get_be16(flat + l4 + 4) == o->len - l4);
+        CHECK(o->vnet.flags == 1 && o->vnet.gso_type == (!tcp ? 5 : v4 ? 1 : 4));
+        CHECK(o->vnet.csum_start == l4 && o->vnet.csum_offset == check);
+        CHECK(o->vnet.hdr_len == l4 + (tcp ? (flat[l4 + 12] >> 4) * 4u : 8));
         struct wg_split s = {.h = o->vnet, .packet = flat, .len = o->len};
         struct wg_split again = s;
         CHECK(o->len <= 65535 && check_split(&again, scratch, true).packets == o->packets);

@@ -113,7 +113,7 @@ static void identification(void)
 static void corruption(void)
 {
     for (uint32_t bad = 0; bad < 3; bad++)
-        for (uint32_t at = 0; at < 72; at += 3) {
+        for (uint32_t at = 0; at < 72; at++) {
             reset();
             stream(TCP4(), 3, 100);
             bytes_of(b, bad)[at] ^= 0x10;
@@ -127,6 +127,54 @@ static void corruption(void)
     stream(UDP4(), 3, 100);
     for (uint32_t i = 0; i < 3; i++)
         put_be16(bytes_of(b, i) + 26, 0); /* "no checksum" */
+    CHECK(check_merge(b, ALL, true) == 3);
+    /* ... even where the sum happens to be right without one */
+    reset();
+    stream(UDP4(), 3, 100);
+    for (uint32_t i = 0; i < 3; i++) {
+        uint8_t *p = bytes_of(b, i);
+        put_be16(p + 28, 0);
+        put_be16(p + 26, 0);
+        put_be16(p + 28, (uint16_t)~naive_sum(naive_pseudo(p, UDP, 108), p + 20, 108));
+        CHECK(naive_l4_ok(p, 128, 20, UDP));
+    }
+    CHECK(check_merge(b, ALL, true) == 3);
+}
+
+/* What specs cannot say: reserved bits, TCP and IP option contents, cut headers. */
+static void odd_headers(void)
+{
+    reset();
+    stream(TCP4(), 3, 100);
+    for (uint32_t i = 0; i < 3; i++) {
+        bytes_of(b, i)[32] |= 1;
+        fix_l4(bytes_of(b, i), b->packet[i].len, 20, TCP);
+    }
+    CHECK(check_merge(b, ALL, true) == 3);
+    reset();
+    stream(TCP4(), 3, 100);
+    bytes_of(b, 1)[51] = 0;
+    fix_l4(bytes_of(b, 1), b->packet[1].len, 20, TCP);
+    CHECK(check_merge(b, ALL, true) == 3);
+    reset();
+    for (uint32_t i = 0; i < 3; i++) {
+        uint8_t *p = add(b, UDP4(.payload = 104, .id = (uint16_t)i)); /* header_len 24, 100 bytes of payload */
+        memmove(p + 24, p + 20, 108);
+        memset(p + 20, 1, 4);
+        p[0] = 0x46;
+        put_be16(p + 28, 108);
+        fix_ip4(p);
+        fix_l4(p, 132, 24, UDP);
+    }
+    CHECK(check_merge(b, ALL, true) == 3);
+    reset();
+    stream(TCP4(), 1, 100);
+    uint8_t *p = add(b, TCP4(.options = 0));
+    b->packet[1].len = 23;
+    p[23] ^= 1; /* behind the packet: no port */
+    put_be16(p + 2, 23);
+    fix_ip4(p);
+    add(b, TCP4(.seq = 100, .id = 1, .payload = 100));
     CHECK(check_merge(b, ALL, true) == 3);
 }
 
@@ -214,6 +262,7 @@ int main(void)
     what_separates();
     identification();
     corruption();
+    odd_headers();
     barriers();
     garbage();
     mixtures();

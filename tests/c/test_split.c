@@ -112,6 +112,23 @@ static void extension_headers(void)
     uint8_t *p = calloc(1, 60);
     p[0] = 0x60, p[5] = 20, p[41] = 255;
     CHECK(run((struct wg_split){.h = {1, VNET_GSO_TCP6, 0, 1, 40, 16}, .packet = p, .len = 60}, false) == 0);
+    p = calloc(1, 41);
+    p[0] = 0x60, p[5] = 1;
+    CHECK(run((struct wg_split){.h = {1, VNET_GSO_TCP6, 0, 1, 40, 16}, .packet = p, .len = 41}, false) == 0);
+}
+
+/* Transport headers that end with the packet. */
+static void cut_short(void)
+{
+    for (uint32_t len = 20; len <= 40; len++)
+        for (uint8_t tcp = 0; tcp < 2; tcp++) {
+            uint8_t *p = calloc(1, len);
+            p[0] = 0x45, p[3] = (uint8_t)len, p[9] = tcp ? TCP : UDP;
+            if (len > 32)
+                p[32] = 0x50;
+            struct wg_vnet h = {1, tcp ? VNET_GSO_TCP4 : VNET_GSO_UDP_L4, 0, 1, 20, tcp ? 16 : 6};
+            CHECK(run((struct wg_split){.h = h, .packet = p, .len = len}, false) == (tcp || len < 28 ? 0 : len - 28));
+        }
 }
 
 #define CONTRADICTION(spec_, change) \
@@ -129,6 +146,7 @@ static void contradictions(void)
     CONTRADICTION(t4, s.h.gso_size = 0);
     CONTRADICTION(u4, s.h.gso_size = 0);
     CONTRADICTION(t4, s.h.flags = 0);
+    CONTRADICTION(t4, s.h.flags = VNET_DATA_VALID);
     CONTRADICTION(t4, s.h.gso_type = VNET_GSO_TCP6);
     CONTRADICTION(t6, s.h.gso_type = VNET_GSO_TCP4);
     CONTRADICTION(t4, s.h.gso_type = VNET_GSO_UDP_L4);
@@ -145,6 +163,7 @@ static void contradictions(void)
     CONTRADICTION(t4, s.len -= 1);
     CONTRADICTION(t4, s.len = 39; put_be16(p + 2, 39));
     CONTRADICTION(TCP4(.payload = 0), (void)0);
+    CONTRADICTION(t4, s.h.gso_type = 0; put_be16(p + 2, (uint16_t)(s.len + 1)));
     CONTRADICTION(t4, p[0] = 0x75);
     CONTRADICTION(t4, s.len = 0);
     CONTRADICTION(u4, s.h = ((struct wg_vnet){.flags = 1, .csum_start = 10}));
@@ -160,6 +179,7 @@ int main(void)
     whole_packets();
     zero_checksum();
     extension_headers();
+    cut_short();
     contradictions();
     batch_destroy(b);
     return 0;
