@@ -1,0 +1,3 @@
+from wgpy.cli import main
+
+main()

@@ -1,0 +1,178 @@
+"""The commands. An error is one line on stderr and a status that is not zero; tables
+and colours only on a terminal; `--json` everywhere."""
+
+import json
+import os
+import sys
+
+import click
+
+from wgpy.config.values import key_base64, to_base64
+from wgpy.errors import HostError, WgpyError
+
+as_json = click.option("--json", "json_", is_flag=True, help="Machine-readable output.")
+
+
+def run() -> None:
+    try:
+        cli(prog_name="wgpy", standalone_mode=False)
+    except WgpyError as e:
+        _fail(str(e), 1)
+    except click.ClickException as e:
+        _fail(e.format_message(), e.exit_code)
+    except click.Abort:
+        _fail("interrupted", 130)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        sys.exit(1)
+    except OSError as e:
+        _fail(f"{e.filename}: {e.strerror}" if e.filename else str(e.strerror or e), 1)
+
+
+def _fail(text: str, status: int) -> None:
+    print(f"wgpy: {text}", file=sys.stderr)
+    sys.exit(status)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="wgpy", message="wgpy %(version)s")
+def cli() -> None:
+    """WireGuard-compatible tunnels; wg(8) and wg-quick(8) work on them too."""
+
+
+def _steps(json_: bool):
+    """(say, done): steps go to stderr as they happen, or into the JSON at the end."""
+    steps: list[str] = []
+
+    def say(text: str) -> None:
+        steps.append(text)
+        if not json_:
+            click.echo(click.style("# ", dim=True) + text, err=True)
+
+    def done(name: str) -> None:
+        if json_:
+            click.echo(json.dumps({"interface": name, "steps": steps}))
+
+    return say, done
+
+
+@cli.command()
+@click.argument("file")
+@as_json
+def up(file: str, json_: bool) -> None:
+    """Bring up the tunnel of FILE (or of NAME in /etc/wireguard)."""
+    from wgpy.cli import quick
+    say, done = _steps(json_)
+    path = quick.locate(file)
+    parsed = quick.load(path, say)
+    quick.Up(path.stem, quick.resolve(parsed, str(path)), say).run()
+    done(path.stem)
+
+
+@cli.command()
+@click.argument("name")
+@as_json
+def down(name: str, json_: bool) -> None:
+    """Take down the tunnel NAME (or that of a FILE)."""
+    from wgpy.cli import client, quick
+    from wgpy.config.model import SetRequest, TunnelFile
+    say, done = _steps(json_)
+    try:
+        path = quick.locate(name)
+    except HostError:
+        if not client.is_served(name):
+            raise HostError(f"{name}: no such tunnel is up") from None
+        path = None
+    parsed = quick.load(path, say) if path else TunnelFile(SetRequest())
+    interface = path.stem if path else name
+    quick.down(interface, path, parsed, say)
+    done(interface)
+
+
+@cli.command()
+@click.argument("name", required=False)
+@click.option("--conf", is_flag=True, help="As a file that wg setconf reads, with its keys.")
+@as_json
+def show(name: str | None, conf: bool, json_: bool) -> None:
+    """Show the tunnel NAME, or all."""
+    from wgpy.cli import client
+    from wgpy.cli import show as text
+    if conf:
+        from wgpy.config import ini
+        from wgpy.config.model import as_request
+        if not name:
+            raise click.UsageError("--conf needs a NAME")
+        wg = ini.format_wg(as_request(client.get(name)))
+        click.echo(json.dumps({name: wg}) if json_ else wg, nl=json_)
+        return
+    names = [name] if name else client.interfaces()
+    if json_:
+        click.echo(json.dumps({n: text.as_json(n) for n in names}, indent=2))
+        return
+    for i, each in enumerate(names):
+        if i:
+            click.echo()
+        for indent, label, value in text.lines(each):
+            title = click.style(label, bold=True, fg={"interface": "green", "peer": "yellow"}.get(label))
+            click.echo(f"{'  ' * indent}{title}: {value}" if label else "")
+
+
+def _key(key: bytes, json_: bool) -> None:
+    click.echo(json.dumps({"key": to_base64(key)}) if json_ else to_base64(key))
+
+
+@cli.command()
+@as_json
+def genkey(json_: bool) -> None:
+    """Print a new private key."""
+    key = bytearray(os.urandom(32))
+    key[0] &= 248
+    key[31] = key[31] & 127 | 64
+    _key(bytes(key), json_)
+
+
+@cli.command()
+@as_json
+def genpsk(json_: bool) -> None:
+    """Print a new preshared key."""
+    _key(os.urandom(32), json_)
+
+
+@cli.command()
+@as_json
+def pubkey(json_: bool) -> None:
+    """Read a private key from stdin, print its public key."""
+    from wgpy.suite.wireguard import public
+    try:
+        private = key_base64(sys.stdin.readline(100).strip())
+    except ValueError as e:
+        raise HostError(f"stdin: {e}") from None
+    _key(public(private), json_)
+
+
+@cli.command()
+@as_json
+def doctor(json_: bool) -> None:
+    """Say what this host offers and what to do about what it lacks."""
+    from wgpy.cli import doctor as clinic
+    findings = clinic.examine()
+    if json_:
+        click.echo(json.dumps([f._asdict() for f in findings], indent=2))
+    elif sys.stdout.isatty():
+        _table(findings)
+    else:
+        for f in findings:
+            click.echo("\t".join(f))
+    if any(f.state == clinic.BAD for f in findings):
+        sys.exit(1)
+
+
+def _table(findings: list) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+    colours = {"ok": "green", "slower": "yellow", "missing": "red"}
+    table = Table("", "", "", "remedy", box=None)
+    for f in findings:
+        table.add_row(Text(f.state, colours[f.state]), f.name, f.detail, f.remedy)
+    Console().print(table)

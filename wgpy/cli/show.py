@@ -1,0 +1,95 @@
+"""What `wgpy show` says: for people, for scripts, and as a file."""
+
+import time
+
+from wgpy.cli import client
+from wgpy.config.model import NO_KEY, DeviceState, PeerState
+from wgpy.config.values import endpoint_text, prefix_text, to_base64
+
+
+def as_json(name: str) -> dict:
+    """Keys other than public ones are left out."""
+    state, metrics = client.get(name), client.metrics(name)
+    return {
+        "public_key": public_key(state), "listen_port": state.listen_port, "fwmark": state.fwmark,
+        "peers": {to_base64(p.public_key): _peer_json(p) for p in state.peers},
+        **{k: v for k, v in metrics.items() if "_" not in k},
+        "drops": _part(metrics, "drop_"), "rejects": _part(metrics, "reject_"),
+        "events": _part(metrics, "event_"), "tun": _part(metrics, "tun_"), "udp": _part(metrics, "udp_"),
+    }
+
+
+def public_key(state: DeviceState) -> str | None:
+    if state.private_key == NO_KEY:
+        return None
+    from wgpy.suite.wireguard import public
+    return to_base64(public(state.private_key))
+
+
+def _peer_json(p: PeerState) -> dict:
+    return {
+        "preshared_key": p.preshared_key != NO_KEY,
+        "endpoint": endpoint_text(p.endpoint) if p.endpoint else None,
+        "allowed_ips": [prefix_text(a) for a in p.allowed_ips],
+        "latest_handshake": p.last_handshake / 1e9 if p.last_handshake else None,
+        "rx_bytes": p.rx_bytes, "tx_bytes": p.tx_bytes, "persistent_keepalive": p.keepalive,
+    }
+
+
+def _part(metrics: dict, start: str) -> dict:
+    return {k.removeprefix(start): v for k, v in metrics.items() if k.startswith(start)}
+
+
+def lines(name: str, now: float | None = None):
+    """(indent, label, value) for a person."""
+    state, metrics = client.get(name), client.metrics(name)
+    yield 0, "interface", name
+    if key := public_key(state):
+        yield 1, "public key", key
+    if state.listen_port:
+        yield 1, "listening port", str(state.listen_port)
+    if state.fwmark:
+        yield 1, "fwmark", f"{state.fwmark:#x}"
+    yield 1, "data path", f"{metrics['aead']}, {metrics['queues']} queue(s), MTU {metrics['mtu']}"
+    for label, start in (("dropped", "drop_"), ("rejected handshakes", "reject_")):
+        counts = [f"{k.replace('_', ' ')} {v}" for k, v in _part(metrics, start).items() if v]
+        if counts:
+            yield 1, label, ", ".join(counts)
+    if metrics.get("event_under_load"):
+        yield 1, "under load", f"{metrics['event_under_load']} times"
+    for p in sorted(state.peers, key=lambda p: -p.last_handshake):
+        yield from _peer_lines(p, time.time() if now is None else now)
+
+
+def _peer_lines(p: PeerState, now: float):
+    yield 0, "", ""
+    yield 0, "peer", to_base64(p.public_key)
+    if p.preshared_key != NO_KEY:
+        yield 1, "preshared key", "(hidden)"
+    if p.endpoint:
+        yield 1, "endpoint", endpoint_text(p.endpoint)
+    yield 1, "allowed ips", ", ".join(prefix_text(a) for a in p.allowed_ips) or "(none)"
+    if p.last_handshake:
+        yield 1, "latest handshake", f"{duration(now - p.last_handshake / 1e9)} ago"
+    if p.rx_bytes or p.tx_bytes:
+        yield 1, "transfer", f"{size(p.rx_bytes)} received, {size(p.tx_bytes)} sent"
+    if p.keepalive:
+        yield 1, "persistent keepalive", f"every {duration(p.keepalive)}"
+
+
+def duration(seconds: float) -> str:
+    """The two largest units."""
+    rest, out = max(0, int(seconds)), []
+    for unit, length in (("d", 86400), ("h", 3600), ("min", 60), ("s", 1)):
+        if rest >= length:
+            out.append(f"{rest // length} {unit}")
+            rest %= length
+    return " ".join(out[:2]) or "0 s"
+
+
+def size(octets: float) -> str:
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if octets < 1024:
+            return f"{octets:.0f} B" if unit == "B" else f"{octets:.2f} {unit}"
+        octets /= 1024
+    return f"{octets:.2f} TiB"
