@@ -236,6 +236,16 @@ static inline uint32_t check_merge(struct wg_batch *b, unsigned what, bool exact
         }
     for (uint32_t i = 0; exact && i < b->n; i++)
         CHECK(!b->packet[i].live || out_of[i] == g.of[i]);
+    for (uint32_t k = 0; k < m->n; k++)
+        merge_undo(b, &m->out[k]);
+    for (uint32_t i = 0; i < b->n; i++) {
+        const uint8_t *was = bytes_of(before, i), *is = bytes_of(b, i);
+        struct view v = view_of(was, b->packet[i].len, what);
+        if (v.clean)
+            check_equal(was, is, b->packet[i].len, &v);
+        else
+            CHECK(memcmp(was, is, b->packet[i].len) == 0);
+    }
     return m->n;
 }
 

@@ -29,7 +29,7 @@ static void table(void)
         {WINDOW * 4 - WINDOW, true}, {WINDOW * 4 - (WINDOW + 1), false}, {WINDOW * 4 - (WINDOW - 2), true},
         {WINDOW * 4 + 1 - WINDOW, false}, {0, false},
         {LIMIT, false}, {LIMIT - 2, true}, {LIMIT - 2, false}, {LIMIT - 3, true},
-        {LIMIT - 3, false}, {LIMIT, false}, {LIMIT + 1, false}, {UINT64_MAX, false}, {0, false},
+        {LIMIT - 3, false}, {LIMIT - 1, true}, {LIMIT - 1, false}, {LIMIT, false}, {LIMIT + 1, false}, {UINT64_MAX, false}, {0, false},
     };
     replay_init(&r);
     for (size_t i = 0; i < sizeof step / sizeof *step; i++)

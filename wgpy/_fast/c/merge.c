@@ -248,3 +248,26 @@ void merge(struct wg_batch *b, struct wg_merge *m, unsigned what)
         o->iov_count = used - o->iov_start;
     }
 }
+
+void merge_undo(struct wg_batch *b, const struct wg_merged *o)
+{
+    const struct wg_packet *k = &b->packet[o->first];
+    uint8_t *p = b->bytes + k->off;
+    uint32_t l4 = o->vnet.csum_start, l4_len = k->len - l4;
+    struct wg_ip ip;
+    if (o->packets == 1 || !ip_parse(p, k->len, &ip))
+        return;
+    if (ip.version == 4) {
+        put_be16(p + 2, (uint16_t)k->len);
+        ip4_set_checksum(p, l4);
+    } else {
+        put_be16(p + 4, (uint16_t)(k->len - 40));
+    }
+    if (ip.proto == IP_TCP)
+        p[l4 + 13] &= (uint8_t)~TCP_PSH; /* one with PSH leads no other */
+    else
+        put_be16(p + l4 + 4, (uint16_t)l4_len);
+    put_be16(p + l4 + o->vnet.csum_offset, 0);
+    uint16_t sum = csum_finish(csum_add(csum_pseudo(&ip, ip.proto, l4_len), p + l4, l4_len));
+    put_be16(p + l4 + o->vnet.csum_offset, sum ? sum : 0xffff);
+}

@@ -66,5 +66,8 @@ enum { MERGE_TCP = 1, MERGE_UDP = 2 };
  * all-zero vnet header: its checksum was not looked at. It rewrites headers of the
  * leading packets in the batch, nothing else. */
 void merge(struct wg_batch *b, struct wg_merge *m, unsigned what);
+/* Gives the leading packet of output `o` its own headers back, so that the packets of
+ * that output can be written one by one where the kernel refuses the merged write. */
+void merge_undo(struct wg_batch *b, const struct wg_merged *o);
 
 #endif
