@@ -12,7 +12,7 @@ PACKET_OUTGOING = 4
 
 @dataclass(frozen=True)
 class Seen:
-    """A frame on the wire. `kind` is the WireGuard message type 1 to 4, or 0 for
+    """A packet on the wire. `kind` is the WireGuard message type 1 to 4, or 0 for
     anything else; `index` the receiver index of types 2 to 4, the sender's of type 1;
     `time` from time.monotonic()."""
     time: float
@@ -26,13 +26,12 @@ class Seen:
     payload: bytes
 
 
-def parse(frame: bytes, outgoing: bool, now: float) -> Seen | None:
-    """An IPv4 or IPv6 frame without extension headers; None for other frames."""
-    ethertype, ip = frame[12:14], frame[14:]
-    if ethertype == b"\x08\x00" and len(ip) >= 20:
+def parse(ip: bytes, outgoing: bool, now: float) -> Seen | None:
+    """An IPv4 or IPv6 packet without extension headers; None for anything else."""
+    if len(ip) >= 20 and ip[0] >> 4 == 4:
         header, protocol, tos = (ip[0] & 15) * 4, ip[9], ip[1]
         ends = [socket.inet_ntop(socket.AF_INET, ip[i:i + 4]) for i in (12, 16)]
-    elif ethertype == b"\x86\xdd" and len(ip) >= 40:
+    elif len(ip) >= 40 and ip[0] >> 4 == 6:
         header, protocol, tos = 40, ip[6], (ip[0] & 15) << 4 | ip[1] >> 4
         ends = [socket.inet_ntop(socket.AF_INET6, ip[i:i + 16]) for i in (8, 24)]
     else:
@@ -50,14 +49,14 @@ def parse(frame: bytes, outgoing: bool, now: float) -> Seen | None:
 
 
 class Capture:
-    """Records the frames of a link for the length of a `with` block, at most `snap`
-    bytes of each. Meant for up to some thousand frames a second."""
+    """Records the packets of a link, at most `snap` bytes of each and without the link's
+    own header, for the length of a `with` block. Meant for some thousand a second."""
 
     def __init__(self, ns, link: str = "eth0", snap: int = 256):
         self._seen: list[Seen] = []
         self._snap, self._stop = snap, False
         with ns.entered():
-            self._socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ETH_P_ALL))
+            self._socket = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
         self._socket.bind((link, ETH_P_ALL))
         self._socket.settimeout(0.05)
@@ -75,12 +74,12 @@ class Capture:
     def _read(self) -> None:
         while True:
             try:
-                frame, address = self._socket.recvfrom(self._snap)
+                packet, address = self._socket.recvfrom(self._snap)
             except TimeoutError:
                 if self._stop:
                     return
                 continue
-            if seen := parse(frame, address[2] == PACKET_OUTGOING, time.monotonic()):
+            if seen := parse(packet, address[2] == PACKET_OUTGOING, time.monotonic()):
                 self._seen.append(seen)
 
     def frames(self, *kinds: int) -> list[Seen]:
@@ -95,11 +94,11 @@ class Capture:
 class Relay:
     """A NAT in user space: what arrives at `address` goes on to `target` from a socket
     of its own, and answers come back the same way. rebind() is a NAT that forgets.
-    `passes(datagram, outward)` decides what gets through."""
+    `transform(datagram, outward)` gives the datagrams that go on instead of one."""
 
     def __init__(self, ns, listen: tuple[str, int], target: tuple[str, int], source: str = ""):
         self._ns, self._target, self._client, self._closed = ns, target, None, False
-        self.passes = lambda datagram, outward: True
+        self.transform = lambda datagram, outward: (datagram,)
         with ns.entered():
             self._inner = socket.socket(_family(listen[0]), socket.SOCK_DGRAM)
             self._inner.bind(listen)
@@ -145,14 +144,15 @@ class Relay:
                     pass  # ICMP errors of the far end; a NAT knows nothing of them
 
     def _carry(self, ready: socket.socket) -> None:
-        if ready is self._inner:
-            datagram, self._client = ready.recvfrom(65536)
-            if self.passes(datagram, True):
-                self._outer.send(datagram)
-        else:
-            datagram = ready.recv(65536)
-            if self._client and self.passes(datagram, False):
-                self._inner.sendto(datagram, self._client)
+        outward = ready is self._inner
+        datagram, sender = ready.recvfrom(65536)
+        if outward:
+            self._client = sender
+        for onward in self.transform(datagram, outward):
+            if outward:
+                self._outer.send(onward)
+            elif self._client:
+                self._inner.sendto(onward, self._client)
 
 
 def _family(address: str) -> int:
