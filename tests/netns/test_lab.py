@@ -63,5 +63,6 @@ def test_namespaces_are_separate_and_die_with_what_runs_in_them():
         one.run("touch", "/run/wireguard/here")
         assert two.run("ls", "/run/wireguard").stdout == ""
         process = one.popen("sleep", 1000)
-        assert Path(f"/proc/{process.pid}/comm").exists()
+        command = Path(f"/proc/{process.pid}/comm")
+        wait_until(lambda: command.read_text() == "sleep\n", 2, "sleep runs")
     assert process.poll() == -signal.SIGKILL
