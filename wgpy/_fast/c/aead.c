@@ -5,6 +5,9 @@
 #include <time.h>
 
 const struct wg_aead *const aead_backends[] = {
+#if defined(__x86_64__)
+    &aead_avx2,
+#endif
     &aead_openssl,
     NULL,
 };

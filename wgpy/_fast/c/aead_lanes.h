@@ -1,0 +1,443 @@
+/* ChaCha20-Poly1305 of many packets at once; a template. A file for an instruction set
+ * defines LANES, vec and the macros listed below, includes this, and gets a backend.
+ *
+ * ChaCha20: vector i holds word i of the state of LANES blocks, one a lane, so a quarter
+ * round is plain vector arithmetic. A lane may hold any block of any packet: the blocks
+ * of a batch (for each packet one for its Poly1305 key, then its data) are laid end to
+ * end and cut into groups of LANES, and no lane idles except in the last group.
+ *
+ * Poly1305: on integer registers, two packets at a time so that one's latency hides the
+ * other's, woven into the rounds: the vector and the integer units work in parallel.
+ * Sealing absorbs what earlier groups encrypted; opening absorbs the ciphertext as soon
+ * as the packet's key block is made, which is done AHEAD packets before its data.
+ *
+ * Keystream waits in a ring. Opening makes it before the tag is known but combines it
+ * with the ciphertext only after the tag was right. Packets of more than LARGE blocks
+ * do not fit the ring, so their keystream is made after the tag was checked.
+ *
+ * Nothing branches on or indexes with key, plaintext or keystream; the verdict on a tag
+ * is public. All scratch memory is wiped before return.
+ *
+ *   ROT16 ROT12 ROT8 ROT7 (v)       rotate each 32-bit lane left
+ *   LO32 HI32 LO64 HI64 (a, b)      interleave within each 128 bits
+ *   STORE_BLOCKS (p, v)             128-bit parts of v, 256 bytes apart from p, aligned */
+#include "aead.h"
+#include "aead_poly.h"
+
+#include <stdlib.h>
+
+/* Lets a checker of secret-independent timing treat the verdict as public. */
+#ifndef AEAD_PUBLIC
+#define AEAD_PUBLIC(p, n) ((void)0)
+#endif
+
+enum {
+    WINDOW = 64,        /* packets in flight; a power of two */
+    RING = 256,         /* blocks of keystream; a power of two */
+    LARGE = 160,
+    AHEAD = 2,
+    SHORT = 5,          /* Poly1305 blocks not worth weaving */
+    PAIR = LANES / 4,   /* blocks of each chain a double round when two run */
+    ALONE = (3 * LANES + 7) / 8,
+};
+#define NO_JOB UINT32_MAX
+
+struct key { uint32_t word[8]; };
+
+struct flight { /* a packet between its key block and its end */
+    uint8_t key[32];
+    uint32_t start;     /* ring position of its first data block, before masking */
+    uint32_t made;      /* bytes that have keystream */
+    uint32_t done;      /* bytes combined with it */
+    bool good, ended;
+};
+
+struct piece { uint32_t job, lane, first, blocks; }; /* first: data block; a key block if blocks is 0 */
+
+struct engine {
+    _Alignas(64) uint32_t row[16][LANES];
+    _Alignas(64) uint8_t ring[RING * 64];
+    struct flight flight[WINDOW];
+    struct piece piece[LANES];
+    const struct key *lane_key[LANES];
+    struct poly chain[2];
+    struct wg_aead_job *job;
+    uint32_t n, pieces, made; /* made: blocks, whole groups */
+    uint32_t keyed, next, block; /* next key block; next data block */
+    uint32_t begun, ended;       /* packets Poly1305 has begun; all before `ended` are over */
+    bool sealing;
+};
+
+typedef vec loose __attribute__((aligned(1)));
+
+/* Two quarter rounds side by side: one alone is a chain of dependent instructions, and
+ * compilers keep the order they are given. Where 16 registers must do, SPILL sends the
+ * two words c that rest to memory: the others are all needed soon, and a trip through
+ * memory would lengthen the chain. */
+#define TWICE(a, b, c, d, e, f, g, h) \
+    (a += b, e += f, d ^= a, h ^= e, d = ROT16(d), h = ROT16(h), \
+     c += d, g += h, b ^= c, f ^= g, b = ROT12(b), f = ROT12(f), \
+     a += b, e += f, d ^= a, h ^= e, d = ROT8(d), h = ROT8(h), \
+     c += d, g += h, b ^= c, f ^= g, b = ROT7(b), f = ROT7(f))
+#define STEP0 SPILL(xa); SPILL(xb); TWICE(x0, x4, x8, xc, x1, x5, x9, xd)
+#define STEP1 SPILL(x8); SPILL(x9); TWICE(x2, x6, xa, xe, x3, x7, xb, xf)
+#define STEP2 TWICE(x0, x5, xa, xf, x1, x6, xb, xc)
+#define STEP3 SPILL(xa); SPILL(xb); TWICE(x2, x7, x8, xd, x3, x4, x9, xe)
+
+/* Words 4k to 4k+3 of all blocks: a 4 x 4 transposition in each 128 bits, then each
+ * 128 bits to its block. */
+#define STORE_WORDS(k, a, b, c, d) do { \
+        vec t0 = LO32(a, b), t1 = HI32(a, b), t2 = LO32(c, d), t3 = HI32(c, d); \
+        vec u[4] = {LO64(t0, t2), HI64(t0, t2), LO64(t1, t3), HI64(t1, t3)}; \
+        for (int i = 0; i < 4; i++) \
+            STORE_BLOCKS(ks + 64 * i + 16 * k, u[i]); \
+    } while (0)
+
+/* The blocks due at quarter `step` of a double round. */
+#define ABSORB(step) do { \
+        const int blocks = chains == 2 ? PAIR : ALONE; \
+        for (int j = (blocks * step) / 4; j < (blocks * (step + 1)) / 4; j++, a.at += 16) { \
+            poly_block(&a, a.at); \
+            if (chains == 2) { \
+                poly_block(&b, b.at); \
+                b.at += 16; \
+            } \
+        } \
+    } while (0)
+
+/* One group of blocks into `ks`; meanwhile the first `woven` double rounds absorb PAIR
+ * blocks of each chain (chains = 2) or ALONE blocks of a. */
+POLY_INLINE void make_group(const uint32_t (*row)[LANES], uint8_t *ks, int woven, int chains,
+                            struct poly *pa, struct poly *pb)
+{
+    const vec *in = (const vec *)row;
+    vec x0 = in[0], x1 = in[1], x2 = in[2], x3 = in[3], x4 = in[4], x5 = in[5], x6 = in[6], x7 = in[7];
+    vec x8 = in[8], x9 = in[9], xa = in[10], xb = in[11], xc = in[12], xd = in[13], xe = in[14], xf = in[15];
+    struct poly a = *pa, b = *pb;
+    int i = 0;
+
+    for (; chains && i < woven; i++) {
+        STEP0;
+        ABSORB(0);
+        STEP1;
+        ABSORB(1);
+        STEP2;
+        ABSORB(2);
+        STEP3;
+        ABSORB(3);
+    }
+    for (; i < 10; i++) {
+        STEP0;
+        STEP1;
+        STEP2;
+        STEP3;
+    }
+    if (chains)
+        *pa = a;
+    if (chains == 2)
+        *pb = b;
+    x0 += in[0], x1 += in[1], x2 += in[2], x3 += in[3];
+    STORE_WORDS(0, x0, x1, x2, x3);
+    x4 += in[4], x5 += in[5], x6 += in[6], x7 += in[7];
+    STORE_WORDS(1, x4, x5, x6, x7);
+    x8 += in[8], x9 += in[9], xa += in[10], xb += in[11];
+    STORE_WORDS(2, x8, x9, xa, xb);
+    xc += in[12], xd += in[13], xe += in[14], xf += in[15];
+    STORE_WORDS(3, xc, xd, xe, xf);
+}
+
+/* Apart, because each needs all registers. */
+static __attribute__((noinline)) void group(const uint32_t (*row)[LANES], uint8_t *ks, struct poly *a)
+{
+    make_group(row, ks, 0, 0, a, a);
+}
+static __attribute__((noinline)) void group_one(const uint32_t (*row)[LANES], uint8_t *ks, int woven,
+                                                struct poly *a)
+{
+    make_group(row, ks, woven, 1, a, a);
+}
+static __attribute__((noinline)) void group_two(const uint32_t (*row)[LANES], uint8_t *ks, int woven,
+                                                struct poly *a, struct poly *b)
+{
+    make_group(row, ks, woven, 2, a, b);
+}
+
+static struct flight *flight_of(struct engine *e, uint32_t job) { return &e->flight[job % WINDOW]; }
+
+static void set_lane(struct engine *e, uint32_t lane, const struct wg_aead_job *job, uint32_t block)
+{
+    const struct key *key = job->ctx;
+
+    if (e->lane_key[lane] != key) {
+        e->lane_key[lane] = key;
+        for (int i = 0; i < 8; i++)
+            e->row[4 + i][lane] = key->word[i];
+    }
+    e->row[12][lane] = block;
+    e->row[14][lane] = (uint32_t)job->counter;
+    e->row[15][lane] = (uint32_t)(job->counter >> 32);
+}
+
+static bool ring_has_room(struct engine *e)
+{
+    if (e->ended == e->next && !e->block)
+        return true;
+    const struct flight *oldest = flight_of(e, e->ended);
+    return e->ended > e->next || e->made + LANES - (oldest->start + oldest->done / 64) <= RING;
+}
+
+/* Data blocks of the packet at `next` into the lanes from *lane on; false if it must
+ * wait for its tag. A packet already refused needs none. */
+static bool fill_data(struct engine *e, uint32_t *lane)
+{
+    struct wg_aead_job *job = &e->job[e->next];
+    struct flight *f = flight_of(e, e->next);
+    uint32_t blocks = (job->len + 63) / 64, take = 0;
+
+    if (!e->sealing && blocks > LARGE && !f->good && !f->ended)
+        return false;
+    if (f->ended)
+        e->block = blocks;
+    else
+        take = blocks - e->block < LANES - *lane ? blocks - e->block : LANES - *lane;
+    if (!e->block)
+        f->start = e->made + *lane;
+    for (uint32_t i = 0; i < take; i++)
+        set_lane(e, *lane + i, job, 1 + e->block + i);
+    if (take)
+        e->piece[e->pieces++] = (struct piece){e->next, *lane, e->block, take};
+    *lane += take;
+    e->block += take;
+    if (e->block == blocks) {
+        e->next++;
+        e->block = 0;
+    }
+    return true;
+}
+
+/* Chooses what the next group makes; false if nothing can be made now. */
+static bool fill(struct engine *e)
+{
+    uint32_t lane = 0;
+
+    e->pieces = 0;
+    if (!ring_has_room(e))
+        return false;
+    while (lane < LANES && e->next < e->n) {
+        if (e->keyed < e->n && e->keyed <= e->next + AHEAD && e->keyed - e->ended < WINDOW) {
+            struct flight *f = flight_of(e, e->keyed);
+
+            f->made = f->done = f->start = 0;
+            f->good = f->ended = false;
+            set_lane(e, lane, &e->job[e->keyed], 0);
+            e->piece[e->pieces++] = (struct piece){e->keyed++, lane++, 0, 0};
+        } else if (e->next >= e->keyed || !fill_data(e, &lane)) {
+            break;
+        }
+    }
+    return e->pieces > 0;
+}
+
+static void combine(struct engine *e, uint32_t index)
+{
+    const struct wg_aead_job *job = &e->job[index];
+    struct flight *f = flight_of(e, index);
+
+    while (f->done < f->made) {
+        uint32_t block = (f->start + f->done / 64) % RING, run = (RING - block) * 64, i = 0;
+        const uint8_t *in = job->in + f->done, *stream = e->ring + 64 * block;
+        uint8_t *out = job->out + f->done;
+
+        if (run > f->made - f->done)
+            run = f->made - f->done;
+        for (; i + sizeof(vec) <= run; i += (uint32_t)sizeof(vec))
+            *(loose *)(out + i) = *(const loose *)(in + i) ^ *(const loose *)(stream + i);
+        for (; i + 8 <= run; i += 8)
+            put_le64(out + i, get_le64(in + i) ^ get_le64(stream + i));
+        for (; i < run; i++)
+            out[i] = in[i] ^ stream[i];
+        f->done += run;
+    }
+}
+
+/* After a group was made: keys to their packets, keystream to what may have it. */
+static void collect(struct engine *e)
+{
+    for (uint32_t i = 0; i < e->pieces; i++) {
+        const struct piece *p = &e->piece[i];
+        struct flight *f = flight_of(e, p->job);
+        uint32_t len = e->job[p->job].len;
+
+        if (!p->blocks) {
+            memcpy(f->key, e->ring + 64 * ((e->made + p->lane) % RING), sizeof f->key);
+            continue;
+        }
+        f->made = 64 * (p->first + p->blocks);
+        if (f->made > len)
+            f->made = len;
+        if (e->sealing || f->good)
+            combine(e, p->job);
+        if (f->good && f->done == len)
+            f->ended = true;
+    }
+    e->made += LANES;
+}
+
+/* Blocks that chain `p` may absorb now; *whole: it has the packet's last byte. */
+static void refresh(struct engine *e, struct poly *p, bool *whole)
+{
+    const struct wg_aead_job *job = &e->job[p->job];
+    uint32_t known = e->sealing ? flight_of(e, p->job)->done : job->len;
+
+    p->ready = (known - (uint32_t)(p->at - (e->sealing ? job->out : job->in))) / 16;
+    *whole = known == job->len;
+}
+
+/* The last blocks, the lengths, and the tag: written, or compared in constant time. */
+static void conclude(struct engine *e, struct poly *p)
+{
+    struct wg_aead_job *job = &e->job[p->job];
+    struct flight *f = flight_of(e, p->job);
+    uint8_t last[16] = {0}, tag[WG_TAG], differ = 0;
+
+    for (; p->ready; p->ready--, p->at += 16)
+        poly_block(p, p->at);
+    if (job->len % 16) {
+        memcpy(last, p->at, job->len % 16);
+        poly_block(p, last);
+    }
+    put_le64(last, 0);
+    put_le64(last + 8, job->len);
+    poly_block(p, last);
+    poly_finish(p, f->key, tag);
+    p->job = NO_JOB;
+    if (e->sealing) {
+        memcpy(job->out + job->len, tag, WG_TAG);
+        f->ended = true;
+    } else {
+        for (int i = 0; i < WG_TAG; i++)
+            differ |= (uint8_t)(tag[i] ^ job->in[job->len + (uint32_t)i]);
+        AEAD_PUBLIC(&differ, sizeof differ);
+        f->good = !differ;
+        if (f->good)
+            combine(e, (uint32_t)(job - e->job));
+        f->ended = !f->good || f->done == job->len;
+    }
+    job->ok = e->sealing || f->good;
+}
+
+/* Ends the packets that are nearly through, and gives the idle chains new ones. */
+static void advance(struct engine *e)
+{
+    for (int c = 0; c < 2;) {
+        struct poly *p = &e->chain[c];
+        bool whole;
+
+        if (p->job == NO_JOB) {
+            if (e->begun == e->keyed) {
+                c++;
+                continue;
+            }
+            p->job = e->begun++;
+            p->at = e->sealing ? e->job[p->job].out : e->job[p->job].in;
+            poly_start(p, flight_of(e, p->job)->key);
+        }
+        refresh(e, p, &whole);
+        if (whole && p->ready < SHORT)
+            conclude(e, p);
+        else
+            c++;
+    }
+    while (e->ended < e->begun && flight_of(e, e->ended)->ended)
+        e->ended++;
+}
+
+/* Poly1305 with no group to hide in. */
+static void absorb(struct engine *e)
+{
+    struct poly a = e->chain[0], b = e->chain[1];
+
+    for (; a.ready && b.ready; a.ready--, b.ready--, a.at += 16, b.at += 16) {
+        poly_block(&a, a.at);
+        poly_block(&b, b.at);
+    }
+    for (; a.ready; a.ready--, a.at += 16)
+        poly_block(&a, a.at);
+    for (; b.ready; b.ready--, b.at += 16)
+        poly_block(&b, b.at);
+    e->chain[0] = a;
+    e->chain[1] = b;
+}
+
+static int least(uint32_t a, uint32_t b) { return (int)(a < b ? a : b); }
+
+/* A group, with as much Poly1305 as there is and fits beside it. */
+static void weave(struct engine *e)
+{
+    struct poly *a = &e->chain[0], *b = &e->chain[1];
+    uint8_t *ks = e->ring + 64 * (e->made % RING);
+    int both = least(10, (uint32_t)least(a->ready, b->ready) / PAIR), one;
+
+    if (a->ready < b->ready)
+        a = b;
+    one = least(10, a->ready / ALONE);
+    if (2 * both * PAIR > one * ALONE)
+        group_two(e->row, ks, both, &e->chain[0], &e->chain[1]);
+    else if (one)
+        group_one(e->row, ks, one, a);
+    else
+        group(e->row, ks, a);
+    collect(e);
+}
+
+static void run(struct wg_aead_job *job, uint32_t n, bool sealing)
+{
+    static const uint32_t constant[4] = {0x61707865, 0x3320646e, 0x79622d32, 0x6b206574};
+    struct engine e;
+
+    memset(e.lane_key, 0, sizeof e.lane_key);
+    for (int i = 0; i < 16; i++)
+        for (int lane = 0; lane < LANES; lane++)
+            e.row[i][lane] = i < 4 ? constant[i] : 0;
+    memset(e.chain, 0, sizeof e.chain);
+    e.chain[0].job = e.chain[1].job = NO_JOB;
+    e.job = job;
+    e.n = n;
+    e.made = e.keyed = e.next = e.block = e.begun = e.ended = 0;
+    e.sealing = sealing;
+    while (e.ended < n) {
+        if (fill(&e))
+            weave(&e);
+        else
+            absorb(&e);
+        advance(&e);
+    }
+    wipe(e.row, sizeof e.row);
+    wipe(e.ring, e.made < RING ? 64 * e.made : sizeof e.ring);
+    wipe(e.flight, (n < WINDOW ? n : WINDOW) * sizeof *e.flight);
+    wipe(e.chain, sizeof e.chain);
+}
+
+static void lanes_seal(struct wg_aead_job *job, uint32_t n) { run(job, n, true); }
+static void lanes_open(struct wg_aead_job *job, uint32_t n) { run(job, n, false); }
+
+static void *lanes_key_new(const uint8_t bytes[WG_KEY])
+{
+    struct key *key = malloc(sizeof *key);
+
+    for (int i = 0; key && i < 8; i++)
+        key->word[i] = get_le32(bytes + 4 * i);
+    return key;
+}
+
+static void lanes_key_free(void *ctx)
+{
+    wipe(ctx, sizeof(struct key));
+    free(ctx);
+}
+
+#define LANES_BACKEND(id, text, probe) \
+    const struct wg_aead id = { \
+        .name = text, .supported = probe, .key_new = lanes_key_new, .key_free = lanes_key_free, \
+        .seal = lanes_seal, .open = lanes_open, \
+    }
