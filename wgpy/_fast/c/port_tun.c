@@ -52,18 +52,32 @@ static int tun_receive(struct wg_port *port, struct wg_batch *b)
     return (int)(b->n - before);
 }
 
-/* Packet by packet, for a kernel that refused the merged write. */
-static void write_unmerged(struct wg_port_tun *t, struct wg_batch *b, unsigned refused)
+/* Does one of the output's pieces lie in the packet? */
+static bool merged_into(struct wg_port_tun *t, struct wg_batch *b, struct wg_merged *o, struct wg_packet *p)
 {
-    atomic_fetch_and(&t->merge, ~refused);
+    const uint8_t *from = b->bytes + p->off;
+    for (uint32_t k = 1; k < o->iov_count; k++) {
+        const uint8_t *piece = t->merged.iov[o->iov_start + k].iov_base;
+        if (piece >= from && piece < from + p->len)
+            return true;
+    }
+    return false;
+}
+
+/* Packet by packet, for a kernel that refused the merged write; it is not asked again. */
+static void write_unmerged(struct wg_port_tun *t, struct wg_batch *b, struct wg_merged *o)
+{
     struct wg_vnet none = {0};
-    for (uint32_t i = 0; i < b->n; i++) {
+    atomic_fetch_and(&t->merge, o->vnet.gso_type == VNET_GSO_UDP_L4 ? ~(unsigned)MERGE_UDP : ~(unsigned)MERGE_TCP);
+    merge_undo(b, o);
+    for (uint32_t i = o->first, left = o->packets; i < b->n && left; i++) {
         struct wg_packet *p = &b->packet[i];
-        if (!p->live)
+        if (!p->live || !merged_into(t, b, o, p))
             continue;
         struct iovec iov[2] = {{&none, VNET_LEN}, {b->bytes + p->off, p->len}};
         if (writev(t->port.fds[0], iov, 2) < 0)
             count(&b->drops[WG_DROP_tun_write], 1);
+        left--;
     }
 }
 
@@ -79,13 +93,11 @@ static void tun_send(struct wg_port *port, struct wg_batch *b)
         if (n >= 0) {
             count(&port->packets_out, o->packets);
             count(&port->bytes_out, o->len);
-            continue;
+        } else if (errno == EINVAL && o->packets > 1) {
+            write_unmerged(t, b, o);
+        } else {
+            count(&b->drops[WG_DROP_tun_write], o->packets);
         }
-        if (errno == EINVAL && o->packets > 1 && m->n == 1) {
-            write_unmerged(t, b, o->vnet.gso_type == VNET_GSO_UDP_L4 ? MERGE_UDP : MERGE_TCP);
-            return;
-        }
-        count(&b->drops[WG_DROP_tun_write], o->packets);
     }
 }
 

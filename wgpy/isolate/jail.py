@@ -1,0 +1,100 @@
+"""Shuts a room's process in, step by step; what each step takes away is in
+docs/threat-model.md. Call it as root with one thread and everything imported: nothing
+can be opened afterwards."""
+
+import os
+import resource
+import signal
+import tempfile
+
+from wgpy.isolate import kernel, seccomp
+
+# One uid a room, outside the ranges that distributions hand out.
+UIDS = {"black": 0x77670001, "crypto": 0x77670002, "red": 0x77670003}
+
+
+def enter_network(netns: int | None) -> None:
+    """`netns`: the network namespace to live in, closed here; None: a new one without
+    any interface that is up. It belongs to the host's user namespace, so that no room
+    has a say over interfaces, routes or firewalls."""
+    if netns is None:
+        kernel.unshare(kernel.CLONE_NEWNET)
+    else:
+        kernel.setns(netns, kernel.CLONE_NEWNET)
+        os.close(netns)
+
+
+def enter(room: str) -> None:
+    """Returns in the jailed process, pid 1 of its own pid namespace. The calling
+    process stays behind as its waiting parent and ends with its status."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    kernel.unshare(kernel.CLONE_NEWPID)
+    kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGKILL)
+    child = os.fork()
+    if child:
+        _wait_for(child)
+    if room == "crypto":
+        _lock_memory()
+    _own_user_namespace(UIDS[room])
+    kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGKILL)
+    kernel.unshare(kernel.CLONE_NEWNS | kernel.CLONE_NEWIPC | kernel.CLONE_NEWUTS | kernel.CLONE_NEWCGROUP)
+    _empty_root()
+    resource.setrlimit(resource.RLIMIT_NPROC, (64, 64))
+
+
+def lock(room: str) -> None:
+    """The last step, when the room has all it needs: no capabilities, no files, and
+    only the system calls of its list. Irrevocable."""
+    kernel.drop_capabilities()
+    kernel.prctl(kernel.PR_SET_NO_NEW_PRIVS, 1)
+    kernel.landlock_everything()
+    seccomp.allow_only(room)
+    kernel.prctl(kernel.PR_SET_DUMPABLE, 0)
+
+
+def _lock_memory() -> None:
+    """No key goes to swap: all memory, and what comes later too where the limit on
+    locked memory can be lifted; a room without that right would run out of memory."""
+    try:
+        resource.setrlimit(resource.RLIMIT_MEMLOCK, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+        kernel.lock_memory(future=True)
+    except (ValueError, OSError):
+        kernel.lock_memory(future=False)
+
+
+def _own_user_namespace(uid: int) -> None:
+    """uid 0 inside is `uid` outside: nobody. The identity is given up first, so that
+    even the mapping is written without privilege; that needs a dumpable process for a
+    moment, since /proc/self belongs to root otherwise."""
+    os.setgroups([])
+    os.setresgid(uid, uid, uid)
+    os.setresuid(uid, uid, uid)
+    kernel.prctl(kernel.PR_SET_DUMPABLE, 1)
+    kernel.unshare(kernel.CLONE_NEWUSER)
+    for name, text in (("setgroups", "deny"), ("uid_map", f"0 {uid} 1"), ("gid_map", f"0 {uid} 1")):
+        with open(f"/proc/self/{name}", "w") as f:
+            f.write(text)
+    kernel.prctl(kernel.PR_SET_DUMPABLE, 0)
+
+
+def _empty_root() -> None:
+    """A root directory with nothing in it and no way to write to it."""
+    kernel.mount("none", "/", None, kernel.MS_REC | kernel.MS_PRIVATE)
+    root = tempfile.gettempdir()
+    kernel.mount("none", root, "tmpfs", kernel.MS_NOSUID | kernel.MS_NODEV | kernel.MS_NOEXEC, "size=4k,mode=555")
+    os.chdir(root)
+    kernel.pivot_root(".", ".")
+    kernel.umount(".", kernel.MNT_DETACH)
+    os.chdir("/")
+    kernel.mount("none", "/", None, kernel.MS_REMOUNT | kernel.MS_BIND | kernel.MS_RDONLY | kernel.MS_NOSUID
+                 | kernel.MS_NODEV | kernel.MS_NOEXEC)
+
+
+def _wait_for(child: int) -> None:
+    """Keeps nothing open and ends as the room ends."""
+    os.closerange(3, 65536)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: os.kill(child, signal.SIGKILL))
+    _, status = os.waitpid(child, 0)
+    code = os.waitstatus_to_exitcode(status)
+    os._exit(code if code >= 0 else 128 - code)

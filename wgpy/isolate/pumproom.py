@@ -1,0 +1,60 @@
+"""A room that only moves packets: its pumps and its answers to the supervisor."""
+
+import logging
+import threading
+
+from wgpy._fast.ports import Port, Pump
+from wgpy.errors import WgpyError
+from wgpy.isolate.control import Channel
+from wgpy.ring import backing
+
+log = logging.getLogger("wgpy")
+
+
+def ring_end(fds: dict[str, int], ring: str) -> backing.End:
+    """Attaches to one end of a ring by its descriptors. KeyError, HostError."""
+    return backing.attach(*(fds.pop(f"ring.{ring}.{part}") for part in ("own", "theirs", "data", "space")))
+
+
+class PumpRoom:
+    """`pumps` and `ports` by name, filled by the room before start()."""
+
+    def __init__(self, channel: Channel):
+        self.channel = channel
+        self.pumps: dict[str, Pump] = {}
+        self.ports: dict[str, Port] = {}
+        self._threads: list[threading.Thread] = []
+
+    def start(self) -> None:
+        """Threads must exist before the last lock of the jail is turned."""
+        for name, pump in self.pumps.items():
+            thread = threading.Thread(target=self._pump, args=(name, pump), daemon=True, name=name)
+            self._threads.append(thread)
+            thread.start()
+
+    def run(self) -> None:
+        """Answers the supervisor until it says stop or is gone."""
+        while (message := self._next()) is not None and not message.get("stop"):
+            if message.get("ask") == "status":
+                self.channel.send({"status": self.status()})
+
+    def status(self) -> dict:
+        return {
+            "ports": {name: port.stats() for name, port in self.ports.items()},
+            "pumps": {name: pump.stats() for name, pump in self.pumps.items()},
+            "drops": {reason: n for pump in self.pumps.values() for reason, n in pump.drops().items() if n},
+        }
+
+    def _next(self) -> dict | None:
+        try:
+            received = self.channel.receive()
+        except WgpyError as e:
+            log.error("%s", e)
+            return {}
+        return None if received is None else received[0]
+
+    def _pump(self, name: str, pump: Pump) -> None:
+        code = pump.run()
+        if code:
+            log.error("%s: the port is gone (errno %d)", name, code)
+            self.channel.send({"failed": name, "errno": code})

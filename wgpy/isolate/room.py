@@ -1,0 +1,58 @@
+"""python -m wgpy.isolate.room ROOM: the process of one room. Descriptor 3 is the
+channel to the supervisor; everything else comes over it."""
+
+import gc
+import importlib
+import logging
+import os
+import socket
+import sys
+import threading
+
+from wgpy.isolate import control, jail
+
+CONTROL_FD = 3
+MODULES = {"black": "wgpy.black.main", "crypto": "wgpy.crypto.main", "red": "wgpy.red.main"}
+
+
+def main() -> None:
+    room = sys.argv[1] if len(sys.argv) == 2 else ""
+    if room not in MODULES:
+        sys.exit("usage: python -m wgpy.isolate.room black|crypto|red")
+    logging.basicConfig(level=logging.INFO, format=f"{room}: %(levelname)s: %(message)s")
+    module = importlib.import_module(MODULES[room])
+    channel = control.Channel(socket.socket(fileno=CONTROL_FD))
+    first = channel.receive()
+    if first is None:
+        sys.exit(f"{room}: no supervisor")
+    options, fds = first
+    os.umask(0o077)
+    _preload()
+    jail.enter_network(fds.pop("netns", None))
+    running = module.Room(channel, options, fds)
+    jail.enter(room)
+    running.start()
+    jail.lock(room)
+    gc.collect()
+    gc.freeze()
+    channel.send({"ready": True})
+    try:
+        running.run()
+    finally:
+        sys.stdout.flush()
+        os._exit(0)
+
+
+def _preload() -> None:
+    """What CPython would otherwise import or open on first use, behind the jail."""
+    for name in ("encodings.idna", "encodings.ascii", "encodings.latin_1", "traceback", "linecache", "tokenize",
+                 "unicodedata", "_strptime", "locale"):
+        importlib.import_module(name)
+    logging.getLogger().handle(logging.makeLogRecord({"levelno": 0, "msg": ""}))
+    worker = threading.Thread(target=lambda: None)
+    worker.start()
+    worker.join()
+
+
+if __name__ == "__main__":
+    main()
