@@ -208,6 +208,12 @@ def test_under_load_a_source_gets_a_burst_of_5_and_then_20_a_second():
     assert b.device.rejects["rate-limited"] == 2
 
 
+def test_the_rate_is_20_a_second_and_no_more():
+    limiter = Limiter()
+    allowed = [limiter.allow("192.0.2.1", 1000 * SECOND + ms * 1_000_000) for ms in range(10_000)]
+    assert sum(allowed[:1000]) == 5 + 19 and sum(allowed[5000:]) == 5 * 20
+
+
 def test_messages_without_a_valid_mac2_cost_their_source_nothing():
     """A flood from a forged source must not lock its owner out."""
     net, a, b = pair()
@@ -227,6 +233,7 @@ def test_a_flood_of_one_source_does_not_limit_another():
 
 @pytest.mark.parametrize("one,two,same", [
     ("2001:db8::1", "2001:db8::ffff:1", True),
+    ("2001:db8::1", "2001:db8:0:0:ffff::1", True),
     ("2001:db8::1", "2001:db8:0:1::1", False),
     ("fe80::1%eth0", "fe80::2%eth0", True),
     ("::ffff:192.0.2.1", "192.0.2.1", True),

@@ -117,6 +117,18 @@ def test_a_response_is_accepted_once():
     assert a.device.rejects == {"unknown-index": 1}
 
 
+def test_an_old_response_during_the_next_handshake_is_refused_by_its_index():
+    net, a, b = pair()
+    net.send(a, A_TO_B)
+    net.run(121)
+    net.link.loss = 1.0
+    net.send(a, A_TO_B)
+    response = next(d for _, n, d in net.datagrams if d[0] == 2)
+    assert a.device.peers[b.public].flight
+    a.device.receive(response, b.where, net.now(a), 0)
+    assert a.device.rejects == {"unknown-index": 1}
+
+
 def test_different_preshared_keys_make_no_session():
     """F7"""
     net, a, b = pair()
