@@ -29,8 +29,10 @@ class Peer:
 
 
 REFERENCE, BARE = "wireguard-go HEAD", "bare veth"
+WGPYD = (str(Path(sys.executable).with_name("wgpyd")), "-f")
 PEERS = [
-    Peer("wgpy", (str(Path(sys.executable).parent / "wgpyd"), "-f")),
+    Peer("wgpy", WGPYD),
+    Peer("wgpy with OpenSSL", WGPYD, environment={"WGPY_AEAD": "openssl"}),
     Peer(REFERENCE, (str(CACHE / "bin/wireguard"), "-f"),
          ("env", f"GOBIN={CACHE}/bin", "go", "install", "golang.zx2c4.com/wireguard@latest"),
          version=("go", "version", "-m", str(CACHE / "bin/wireguard"))),

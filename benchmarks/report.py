@@ -7,7 +7,7 @@ from pathlib import Path
 from peers import BARE, REFERENCE
 
 RESULTS = Path(__file__).with_name("results")
-COLOURS = {"wgpy": "#1b6ca8", REFERENCE: "#6c757d"}
+COLOURS = {"wgpy": "#1b6ca8", "wgpy with OpenSSL": "#6fa8d0", REFERENCE: "#6c757d"}
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ def options() -> argparse.Namespace:
     p.add_argument("--quick", action="store_true", help="short runs: an impression, no result")
     p.add_argument("--only", metavar="W,W", help="workloads: " + ", ".join(w.name for w in WORKLOADS))
     p.add_argument("--peers", metavar="P,P", help="implementations: " + ", ".join(p.name for p in PEERS))
-    p.add_argument("--rounds", type=int, help="interleaved rounds (5; quick 2)")
+    p.add_argument("--rounds", type=int, help="interleaved rounds (3; quick 2)")
     p.add_argument("--seconds", type=float, help="of each TCP run (3; quick 1)")
     p.add_argument("--patience", type=float, default=3.0,
                    help="seconds to wait for a quiet moment before each measurement (3)")
@@ -68,7 +68,7 @@ def compare(args: argparse.Namespace) -> dict:
     only = args.only.split(",") if args.only else [w.name for w in WORKLOADS]
     quick = QUICK if args.quick else FULL
     effort = Effort(args.seconds or quick.seconds, quick.probe, quick.steps, quick.pings)
-    rounds = args.rounds or (2 if args.quick else 5)
+    rounds = args.rounds or (2 if args.quick else 3)
     absent = {p.name: why for p in PEERS if p.name in wanted and (why := available(p))}
     peers = [p for p in PEERS if p.name in wanted and p.name not in absent]
     runs: list[dict] = []
