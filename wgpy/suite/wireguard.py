@@ -55,11 +55,14 @@ def hmac(key: bytes, data: bytes) -> bytes:
 
 def kdf(chain: bytes, data: bytes, n: int) -> tuple[bytes, ...]:
     secret = hmac(chain, data)
-    output, last = [], b""
-    for i in range(1, n + 1):
-        last = hmac(secret, last + bytes((i,)))
-        output.append(last)
-    return tuple(output)
+    # hmac(secret, ...) written out, its padded keys made once
+    inner, outer = secret.translate(_INNER) + _INNER_REST, secret.translate(_OUTER) + _OUTER_REST
+    last = blake2s(outer + blake2s(inner + b"\1").digest()).digest()
+    output = (last,)
+    for i in range(2, n + 1):
+        last = blake2s(outer + blake2s(inner + last + bytes((i,))).digest()).digest()
+        output += (last,)
+    return output
 
 
 def seal(key: bytes, counter: int, plaintext: bytes, aad: bytes) -> bytes:
