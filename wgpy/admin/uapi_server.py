@@ -20,7 +20,7 @@ log = logging.getLogger("wgpy")
 
 SOCKET_DIR = "/var/run/wireguard"
 MAX_CLIENTS = 64
-MAX_REQUEST = 16 << 20  # bytes; room for every allowed IP that the plane can hold
+MAX_REQUEST = 8 << 20  # bytes; room for every allowed IP that the plane can hold
 MAX_LINE = 1024
 _CHUNK = 65536
 _READ, _WRITE = 1, 4  # EPOLLIN, EPOLLOUT

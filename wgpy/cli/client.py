@@ -12,7 +12,7 @@ _TIMEOUT = 10.0  # s
 
 
 def interfaces() -> list[str]:
-    """Names with a socket that answers, sorted."""
+    """Names with a socket that answers, or that only root may ask, sorted."""
     try:
         names = sorted(f[:-5] for f in os.listdir(SOCKET_DIR) if f.endswith(".sock"))
     except OSError:
@@ -25,6 +25,8 @@ def is_served(name: str) -> bool:
         try:
             s.settimeout(_TIMEOUT)
             s.connect(socket_path(name))
+            return True
+        except PermissionError:
             return True
         except OSError:
             return False

@@ -65,7 +65,7 @@ def up(file: str, json_: bool) -> None:
     say, done = _steps(json_)
     path = quick.locate(file)
     parsed = quick.load(path, say)
-    quick.Up(path.stem, quick.resolve(parsed, str(path)), say).run()
+    quick.Up(path.stem, quick.resolve(parsed, str(path), say), say).run()
     done(path.stem)
 
 

@@ -14,11 +14,11 @@ from typing import Callable
 from wgpy.cli import client, net
 from wgpy.config import ini
 from wgpy.config.model import HostPort, Prefix, SetRequest, TunnelFile, as_request
-from wgpy.config.values import INTERFACE_NAME, is_numeric, prefix, prefix_text, quoted
+from wgpy.config.values import INTERFACE_NAME, is_numeric, number, prefix, prefix_text, quoted
 from wgpy.errors import ConfigError, HostError, WgpyError
 
 CONFIG_DIR = Path("/etc/wireguard")
-_RESOLVE_TRIES = 15
+RETRIES_VARIABLE = "WG_ENDPOINT_RESOLUTION_RETRIES"  # as for wg(8)
 _GONE_WITHIN = 5.0  # s from the deletion of the link to the end of its daemon
 
 
@@ -45,31 +45,38 @@ def load(path: Path, warn: Callable[[str], None]) -> TunnelFile:
         raise HostError(f"{path}: {e.strerror}") from None
 
 
-def resolve(file: TunnelFile, source: str) -> TunnelFile:
+def resolve(file: TunnelFile, source: str, say: Callable[[str], None]) -> TunnelFile:
     """Looks up the endpoints that are names, as wg(8) retries. Raises ConfigError."""
     found = {}
+    try:
+        tries = 1 + number(os.environ.get(RETRIES_VARIABLE, "15"), 0, 10**6)
+    except ValueError as e:
+        raise HostError(f"{RETRIES_VARIABLE}: {e}") from None
     for peer in file.request.peers:
         if peer.endpoint is not None and not is_numeric(peer.endpoint.host):
-            found[peer.public_key] = _lookup(peer.endpoint, source, file.endpoint_lines.get(peer.public_key))
+            found[peer.public_key] = _lookup(
+                peer.endpoint, source, file.endpoint_lines.get(peer.public_key), tries, say)
     return ini.with_endpoints(file, found)
 
 
-def _lookup(endpoint: HostPort, source: str, line: int | None) -> HostPort:
+def _lookup(endpoint: HostPort, source: str, line: int | None, tries: int,
+            say: Callable[[str], None]) -> HostPort:
     delay = 1.0
-    for attempt in range(_RESOLVE_TRIES):
+    while True:
+        tries -= 1
         try:
             answer = socket.getaddrinfo(endpoint.host, endpoint.port, type=socket.SOCK_DGRAM)
             return HostPort(answer[0][4][0], endpoint.port)
         except socket.gaierror as e:
-            if e.errno != socket.EAI_AGAIN or attempt == _RESOLVE_TRIES - 1:
+            if e.errno != socket.EAI_AGAIN or tries <= 0:
                 raise ConfigError(f"{quoted(endpoint.host)} cannot be resolved: {e.strerror}", source=source,
                                   line=line, key="Endpoint") from None
         except UnicodeError:
             raise ConfigError(f"{quoted(endpoint.host)} is no host name", source=source, line=line,
                               key="Endpoint") from None
+        say(f"{endpoint.host} cannot be resolved yet, trying again in {delay:.0f} s")
         time.sleep(delay)
         delay = min(delay * 1.2, 20.0)
-    raise AssertionError("unreachable")
 
 
 def routes(file: TunnelFile) -> list[Prefix]:

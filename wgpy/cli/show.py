@@ -11,9 +11,9 @@ def as_json(name: str) -> dict:
     """Keys other than public ones are left out."""
     state, metrics = client.get(name), client.metrics(name)
     return {
+        **{k: v for k, v in metrics.items() if "_" not in k},
         "public_key": public_key(state), "listen_port": state.listen_port, "fwmark": state.fwmark,
         "peers": {to_base64(p.public_key): _peer_json(p) for p in state.peers},
-        **{k: v for k, v in metrics.items() if "_" not in k},
         "drops": _part(metrics, "drop_"), "rejects": _part(metrics, "reject_"),
         "events": _part(metrics, "event_"), "tun": _part(metrics, "tun_"), "udp": _part(metrics, "udp_"),
     }

@@ -5,12 +5,15 @@ needed here. Deadlines are CLOCK_BOOTTIME; after a suspend they are looked at on
 next event at the latest when the remaining monotonic time has run out.
 """
 
+import logging
 import select
 import signal
 import socket
 import time
 from collections import deque
 from typing import Callable
+
+log = logging.getLogger("wgpy")
 
 READ, WRITE = select.EPOLLIN, select.EPOLLOUT
 READ_EDGE = select.EPOLLIN | select.EPOLLET
@@ -62,16 +65,25 @@ class Loop:
         self._running = False
 
     def run(self) -> None:
+        """Until stop(). A callback that raises is logged and the loop goes on: one bad
+        event must not end the tunnel."""
         while self._running:
             for fd, events in self._epoll.poll(self._timeout(), 32):
                 callback = self._watched.get(fd)
                 if callback is not None:
-                    callback(events | READ if events & _GONE else events)
+                    self._guarded(callback, events | READ if events & _GONE else events)
             while self._calls:
-                self._calls.popleft()()
+                self._guarded(self._calls.popleft())
             deadline = self.next_deadline()
             if deadline is not None and deadline <= _boottime():
-                self.on_deadline()
+                self._guarded(self.on_deadline)
+
+    @staticmethod
+    def _guarded(callback: Callable, *arguments) -> None:
+        try:
+            callback(*arguments)
+        except Exception:
+            log.exception("internal error")
 
     def close(self) -> None:
         signal.set_wakeup_fd(-1)
