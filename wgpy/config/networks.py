@@ -1,0 +1,103 @@
+"""Sets of networks: what lies in what. Nothing here compares all with all, so that the
+networks of 250 sites are checked at once."""
+
+from bisect import bisect_right
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from ipaddress import collapse_addresses
+
+from wgpy.config.site import Address, Network, Permit, Peer, Site, family
+
+
+def collapse(networks: Iterable[Network]) -> list[Network]:
+    """The same addresses in the fewest networks, IPv4 first."""
+    networks = list(networks)
+    return [n for v in (4, 6) for n in collapse_addresses(family(networks, v))]
+
+
+def intersection(a: Network, b: Network) -> Network | None:
+    if a.version != b.version:
+        return None
+    return a if a.subnet_of(b) else b if b.subnet_of(a) else None
+
+
+def common(a: Iterable[Network], b: Iterable[Network]) -> list[Network]:
+    """Addresses that are in both."""
+    right = list(b)
+    return collapse(n for x in a for y in right if (n := intersection(x, y)) is not None)
+
+
+def nested(owned: Iterable[tuple[Network, object]]) -> Iterator[tuple]:
+    """((outer, owner), (inner, owner)) for every network that contains or equals another."""
+    order = sorted(owned, key=lambda o: (o[0].version, int(o[0].network_address), o[0].prefixlen))
+    open_: list[tuple[Network, object]] = []
+    for item in order:
+        while open_ and intersection(open_[-1][0], item[0]) is None:
+            open_.pop()
+        for outer in open_:
+            yield outer, item
+        open_.append(item)
+
+
+class Finder:
+    """The network, and its owner, that an address or a network is in."""
+
+    def __init__(self, owned: Iterable[tuple[Network, object]]):
+        self._tables = {4: [], 6: []}
+        outermost: dict[int, int] = {4: -1, 6: -1}
+        for net, owner in sorted(owned, key=lambda o: (int(o[0].network_address), o[0].prefixlen)):
+            if int(net.broadcast_address) > outermost[net.version]:
+                outermost[net.version] = int(net.broadcast_address)
+                self._tables[net.version].append((int(net.network_address), net, owner))
+
+    def find(self, what: Address | Network) -> tuple[Network, object] | None:
+        address = getattr(what, "network_address", what)
+        last = getattr(what, "broadcast_address", what)
+        table = self._tables[what.version]
+        at = bisect_right(table, int(address), key=lambda row: row[0]) - 1
+        if at < 0 or int(table[at][1].broadcast_address) < int(last):
+            return None
+        return table[at][1:]
+
+
+def owned(site: Site) -> dict[str, list[Network]]:
+    """Site name -> what routing gives to it: its networks without those that another site,
+    or this one, holds inside them."""
+    holes: dict[tuple, list[Network]] = defaultdict(list)
+    claims = [(n, p.name) for p in site.peers for n in p.networks]
+    for outer, (inner, owner) in nested(claims + [(n, None) for n in site.lan.networks]):
+        if outer[1] != owner:
+            holes[outer].append(inner)
+    return {p.name: collapse(part for n in p.networks for part in _without(n, holes[n, p.name]))
+            for p in site.peers}
+
+
+def _without(network: Network, holes: list[Network]) -> list[Network]:
+    rest = [network]
+    for hole in collapse(holes):
+        rest = [part for n in rest
+                for part in (n.address_exclude(hole) if hole.subnet_of(n) else [n])]
+    return rest
+
+
+def permitted(site: Site) -> list[tuple[list[Network], list[Network]]]:
+    """(LAN networks, remote networks) that may exchange packets, a pair for each permit;
+    a pair with an empty side permits nothing."""
+    by_name = owned(site)
+    if site.permits is None:
+        return [(collapse(site.lan.networks),
+                 collapse(n for nets in by_name.values() for n in nets))]
+    return [(common(p.sources, site.lan.networks), _targets(p, by_name)) for p in site.permits]
+
+
+def _targets(permit: Permit, by_name: dict[str, list[Network]]) -> list[Network]:
+    named = [n for name in permit.sites for n in by_name.get(name, ())]
+    everything = [n for nets in by_name.values() for n in nets]
+    return collapse(named + common(permit.networks, everything))
+
+
+def destinations(site: Site, peer: Peer) -> list[tuple[list[Network], list[Network]]]:
+    """The pairs of `permitted` that concern one site."""
+    mine = owned(site)[peer.name]
+    pairs = ((sources, common(targets, mine)) for sources, targets in permitted(site))
+    return [(s, t) for s, t in pairs if s and t]

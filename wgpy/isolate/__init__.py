@@ -1,0 +1,1 @@
+"""What keeps the rooms apart on one Linux host: namespaces, jails, firewalls."""
