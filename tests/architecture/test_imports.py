@@ -11,7 +11,7 @@ PACKAGE = ROOT / "wgpy"
 
 # Lower may not import higher; equal ranks only inside one package.
 RANKS = {
-    "wgpy.constants": 0, "wgpy.errors": 0, "wgpy.notices": 0, "wgpy": 0,
+    "wgpy.constants": 0, "wgpy.errors": 0, "wgpy.notices": 0, "wgpy.loop": 0, "wgpy": 0,
     "wgpy._fast": 1, "wgpy.drops": 2,
     "wgpy.config": 3, "wgpy.suite": 3,
     "wgpy.protocol": 4, "wgpy.ring": 4,

@@ -11,7 +11,7 @@ import pytest
 from wgpy.admin import uapi_server
 from wgpy.admin.uapi_server import MAX_CLIENTS, UapiServer
 from wgpy.config.model import DeviceState
-from wgpy.daemon.loop import Loop
+from wgpy.loop import Loop
 from wgpy.errors import HostError, WgpyError
 
 

@@ -9,7 +9,7 @@ import sys
 
 from wgpy.admin import uapi_server
 from wgpy.config.values import INTERFACE_NAME, number, quoted
-from wgpy.daemon.loop import Loop
+from wgpy.loop import Loop
 from wgpy.daemon.standalone import Standalone
 from wgpy.errors import HostError
 from wgpy.red import tun

@@ -10,7 +10,7 @@ from wgpy._fast.plane import Plane
 from wgpy.black.udp import UdpSockets
 from wgpy.config.model import DeviceState, SetRequest
 from wgpy.crypto.engine import Engine
-from wgpy.daemon.loop import READ, READ_EDGE, Loop
+from wgpy.loop import READ, READ_EDGE, Loop
 from wgpy.daemon.pumps import Pumps
 from wgpy.errors import HostError, WgpyError
 from wgpy.protocol.device import Device
