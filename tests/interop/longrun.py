@@ -1,6 +1,7 @@
 """Pairs of tunnels that are left alone under light traffic past one rekey."""
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 from arena import UNDER_TEST
 from kernel_peer import KernelPeer
@@ -14,10 +15,9 @@ SECONDS = 126
 
 
 class LongPair:
-    """`near` is ours unless the name says otherwise; the initiator is the side named
-    first. `indices` holds, before and after, what each direction used."""
+    """`near` is ours. `indices` holds, before and after, what each direction used."""
 
-    def __init__(self, name: str, near: str, far: str, near_initiates: bool):
+    def __init__(self, name: str, far: str, near_initiates: bool):
         self.name, self.near_initiates, self.address = name, near_initiates, INSIDE4[1]
         ns = Netns(name)
         self.hosts = [ns]
@@ -31,7 +31,7 @@ class LongPair:
                  b_addresses=(f"{OUTSIDE4[1]}/24",))
         other = next(h for h in self.hosts if h is not ns)
         self.near, self.far = (Tunnel(host, impl, addresses=(f"{INSIDE4[i]}/24",))
-                               for i, (host, impl) in enumerate(((ns, near), (other, far))))
+                               for i, (host, impl) in enumerate(((ns, UNDER_TEST), (other, far))))
         pair(self.near, self.far, OUTSIDE4, both_endpoints=True)
         self.indices: list[tuple[list[int], list[int]]] = []
         self.handshakes: list[int] = []
@@ -67,27 +67,31 @@ class LongPair:
 
 
 class LongRun:
+    """Starts in the background, two pairs at a time."""
+
     def __init__(self):
         self.pairs: list[LongPair] = []
         self._finished = False
-        try:
-            for arguments in (("self", UNDER_TEST, UNDER_TEST, True),
-                              ("to-wireguard-go", UNDER_TEST, "wireguard-go", True),
-                              ("from-wireguard-go", UNDER_TEST, "wireguard-go", False),
-                              ("to-kernel", UNDER_TEST, "kernel", True),
-                              ("from-kernel", UNDER_TEST, "kernel", False)):
-                self.pairs.append(LongPair(*arguments))
-                self.pairs[-1].start()
-        except BaseException:
-            self.close()
-            raise
+        self._executor = ThreadPoolExecutor(2)
+        self._starting = [self._executor.submit(self._start, *arguments) for arguments in (
+            ("to-kernel", "kernel", True), ("from-kernel", "kernel", False),
+            ("to-wireguard-go", "wireguard-go", True),
+            ("from-wireguard-go", "wireguard-go", False), ("self", UNDER_TEST, True))]
+
+    def _start(self, name: str, far: str, near_initiates: bool) -> None:
+        pair_ = LongPair(name, far, near_initiates)
+        self.pairs.append(pair_)
+        pair_.start()
 
     def wait(self) -> None:
         if not self._finished:
             self._finished = True
+            for starting in self._starting:
+                starting.result()
             for pair_ in self.pairs:
                 pair_.finish()
 
     def close(self) -> None:
+        self._executor.shutdown(cancel_futures=True)
         for pair_ in self.pairs:
             pair_.close()

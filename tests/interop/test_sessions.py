@@ -27,13 +27,8 @@ def established(arena, case: Case, **options):
     return ends
 
 
-def forget_and_relearn(tunnel):
-    """One `set` that removes the peer and adds it again: its next packet needs a handshake."""
-    peer = tunnel.peers[0]
-    psk = ("preshared-key", "/dev/stdin") if peer.preshared_key else ()
-    tunnel.wg("set", "peer", peer.public_key, "remove", "peer", peer.public_key, *psk,
-              "endpoint", peer.endpoint, "allowed-ips", ",".join(peer.allowed_ips),
-              input=peer.preshared_key)
+def replaced(tunnel, **changes):
+    return replace(tunnel.peers[0], **changes)
 
 
 @both_roles
@@ -42,7 +37,7 @@ def test_rekey_under_traffic(arena, who):
     with Capture(arena.near) as capture, \
             pinging(initiator.host, arena.address(responder), interval=0.02) as seen:
         time.sleep(0.3)
-        forget_and_relearn(initiator)
+        initiator.forget_and_relearn()
         time.sleep(0.5)
     for outgoing in (True, False):
         assert len(capture.indices(outgoing)) == 2, "one new session, in both directions"
@@ -149,13 +144,8 @@ def test_wrong_psk(arena, who):
     arena.apply()
     no_session(arena, initiator, responder, answered=True)
     initiator.peers = (replaced(initiator, preshared_key=right),)
-    forget_and_relearn(initiator)
+    initiator.forget_and_relearn()
     assert arena.ping(initiator, wait=6, count=1).lost == 0
-
-
-def replaced(tunnel, **changes):
-
-    return replace(tunnel.peers[0], **changes)
 
 
 @both_roles

@@ -68,6 +68,7 @@ class Report:
         return True
 
     def table(self) -> None:
+        self.row("P1", f"{LINE / 1e6:.0f} Mbit/s", "the line to measure throughput against")
         if self.quiet:
             print(json.dumps({"rows": self.rows, "failed": self.failed}, indent=1))
         elif self.console.is_terminal:
@@ -130,37 +131,34 @@ def _unread(tunnel) -> int:
 
 
 def throughput(report: Report, sites: TwoSites, seconds: int) -> None:
-    runs = (("TCP 1 stream a to b", {}), ("TCP 1 stream b to a", {"reverse": True}),
-            ("TCP 4 streams a to b", {"streams": 4}),
-            ("UDP 1372 B at 950 Mbit/s", {"udp": True, "bitrate": "950M", "length": 1372}),
-            ("UDP 64 B at 20 kpps", {"udp": True, "bitrate": "10240K", "length": 64}))
-    for title, options in runs:
+    big, small = {"udp": True, "length": 1372}, {"udp": True, "length": 64}
+    runs = (("TCP 1 stream a to b", INSIDE4[1], {}),
+            ("TCP 1 stream b to a", INSIDE4[1], {"reverse": True}),
+            ("TCP 4 streams a to b", INSIDE4[1], {"streams": 4}),
+            ("UDP 1372 B at 950 Mbit/s", INSIDE4[1], big | {"bitrate": "950M"}),
+            ("the same without a tunnel", sites.outside[1], big | {"bitrate": "950M"}),
+            ("UDP 64 B at 20 kpps", INSIDE4[1], small | {"bitrate": "10240K"}))
+    for title, address, options in runs:
         before, unread = [t.cpu_seconds() for t in (sites.a, sites.b)], _unread(sites.b)
-        result: Throughput = iperf3(sites.b.host, sites.a.host, INSIDE4[1], seconds=seconds,
-                                    **options)
+        result: Throughput = iperf3(sites.b.host, sites.a.host, address, seconds=seconds, **options)
         cpu = [t.cpu_seconds() - b for t, b in zip((sites.a, sites.b), before)]
-        note = f"CPU {', '.join(f'{n} {100 * c / result.seconds:.0f} %' for n, c in zip('ab', cpu))}"
+        notes = [] if options.get("length") == 64 else [f"{result.bits_per_second / LINE:.2f} x P1"]
         if options.get("udp"):
             unread = 100 * (_unread(sites.b) - unread) / result.packets
-            note += (f", {max(0, result.lost_percent - unread):.2f} % lost, {unread:.2f} % more "
-                     "in iperf3's own socket")
-        if options.get("length", 1372) > 1000:
-            note += f", {result.bits_per_second / LINE:.2f} x the 950 Mbit/s line"
-        report.row(title, f"{result.bits_per_second / 1e6:.0f} Mbit/s", note)
-        report.progress("", f"{title}: {result.bits_per_second / 1e6:.0f} Mbit/s; {note}")
+            notes.append(f"{max(0, result.lost_percent - unread):.1f} % lost + {unread:.1f} % "
+                         "in iperf3's own socket")
+        notes.append(f"CPU {', '.join(f'{n} {100 * c / result.seconds:.0f} %' for n, c in zip('ab', cpu))}")
+        report.row(title, f"{result.bits_per_second / 1e6:.0f} Mbit/s", "; ".join(notes))
+        report.progress("", f"{title}: {result.bits_per_second / 1e6:.0f} Mbit/s; {'; '.join(notes)}")
         assert result.bits_per_second > 0, f"{title}: nothing arrived"
 
 
 def rekey(report: Report, sites: TwoSites) -> None:
-    """`a` forgets its peer and learns it anew: the next packet of the running ping needs
-    a handshake, while `b` keeps the old session until the new one is confirmed."""
     old = sites.b.peer().handshake
     wait_until(lambda: time.time() >= old + 1, 2, "another second on the clock")
     with Capture(sites.b.host) as capture, pinging(sites.a.host, INSIDE4[1], interval=0.02) as seen:
         time.sleep(0.4)
-        peer = sites.a.peers[0]
-        sites.a.wg("set", "peer", peer.public_key, "remove", "peer", peer.public_key,
-                   "endpoint", peer.endpoint, "allowed-ips", ",".join(peer.allowed_ips))
+        sites.a.forget_and_relearn()
         new = sites.b.wait_handshake(after=old)
         time.sleep(0.4)
     indices = capture.indices(outgoing=False)

@@ -26,7 +26,7 @@ mount -t sysfs sysfs /sys || true
 mkdir -p /run/wireguard
 mount -t tmpfs -o mode=0700 tmpfs /run/wireguard
 ip link set lo up
-sysctl -qw net.ipv6.conf.all.accept_dad=0 net.ipv6.conf.default.accept_dad=0
+for i in all default; do echo 0 > /proc/sys/net/ipv6/conf/$i/accept_dad || true; done
 echo ready
 exec cat
 """
@@ -136,8 +136,9 @@ class Netns:
 
     def sysctl(self, **values) -> None:
         """`sysctl(net__ipv4__ip_forward=1)`: two underscores stand for a dot."""
-        for key, value in values.items():
-            self.run("sysctl", "-qw", f"{key.replace('__', '.')}={value}")
+        with self.entered():
+            for key, value in values.items():
+                Path("/proc/sys", key.replace("__", "/")).write_text(str(value))
 
     def operstate(self, link: str) -> str:
         return Path(f"/proc/{self.pid}/root/sys/class/net/{link}/operstate").read_text().strip()

@@ -172,6 +172,15 @@ class Tunnel:
         self.peers = (replace(self.peers[0], **changes), *self.peers[1:])
         self.apply()
 
+    def forget_and_relearn(self) -> None:
+        """Removes the first peer and adds it again in one `set`: its next packet needs a
+        handshake, while the other side keeps the old session until the new one is used."""
+        peer = self.peers[0]
+        psk = ("preshared-key", "/dev/stdin") if peer.preshared_key else ()
+        self.wg("set", "peer", peer.public_key, "remove", "peer", peer.public_key, *psk,
+                "endpoint", peer.endpoint, "allowed-ips", ",".join(peer.allowed_ips),
+                input=peer.preshared_key)
+
     def wait_handshake(self, timeout: float = 5, after: int = 0) -> int:
         """Unix second of the first handshake later than `after`; TimeoutError."""
         def later():
