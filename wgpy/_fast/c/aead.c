@@ -6,7 +6,14 @@
 
 const struct wg_aead *const aead_backends[] = {
 #if defined(__x86_64__)
+    &aead_avx512,
     &aead_avx2,
+#endif
+#if defined(__x86_64__) || defined(__i386__)
+    &aead_ssse3,
+#endif
+#if defined(__aarch64__) && __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+    &aead_neon,
 #endif
     &aead_openssl,
     NULL,

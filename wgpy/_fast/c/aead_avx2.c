@@ -15,6 +15,8 @@ static bool avx2_supported(void)
 enum { LANES = 8 };
 typedef uint32_t vec __attribute__((vector_size(32), may_alias));
 
+#define PLACES ((vec){0, 1, 2, 3, 4, 5, 6, 7})
+
 /* The mask from memory: a register for it would push out a word of the state. */
 #define BYTES(v, ...) ({ \
         static const _Alignas(32) uint8_t mask[32] = {__VA_ARGS__, __VA_ARGS__}; \
@@ -31,9 +33,10 @@ typedef uint32_t vec __attribute__((vector_size(32), may_alias));
 #define HI32(a, b) (vec)_mm256_unpackhi_epi32((__m256i)(a), (__m256i)(b))
 #define LO64(a, b) (vec)_mm256_unpacklo_epi64((__m256i)(a), (__m256i)(b))
 #define HI64(a, b) (vec)_mm256_unpackhi_epi64((__m256i)(a), (__m256i)(b))
-#define STORE_BLOCKS(p, v) do { \
-        _mm_store_si128((__m128i *)(p), _mm256_castsi256_si128((__m256i)(v))); \
-        _mm_store_si128((__m128i *)((p) + 256), _mm256_extracti128_si256((__m256i)(v), 1)); \
+#define STORE_BLOCKS(p, a, b) do { \
+        _mm256_store_si256((__m256i *)(p), _mm256_permute2x128_si256((__m256i)(a), (__m256i)(b), 0x20)); \
+        _mm256_store_si256((__m256i *)((p) + 256), \
+                           _mm256_permute2x128_si256((__m256i)(a), (__m256i)(b), 0x31)); \
     } while (0)
 
 #include "aead_lanes.h"

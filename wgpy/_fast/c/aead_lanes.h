@@ -20,7 +20,8 @@
  *
  *   ROT16 ROT12 ROT8 ROT7 (v)       rotate each 32-bit lane left
  *   LO32 HI32 LO64 HI64 (a, b)      interleave within each 128 bits
- *   STORE_BLOCKS (p, v)             128-bit parts of v, 256 bytes apart from p, aligned */
+ *   STORE_BLOCKS (p, a, b)          for each 128-bit part q: a's and b's to p + 256 q, aligned
+ *   SPILL (x)                       keep x in memory now, where registers are few */
 #include "aead.h"
 #include "aead_poly.h"
 
@@ -84,13 +85,18 @@ typedef vec loose __attribute__((aligned(1)));
 #define STEP2 TWICE(x0, x5, xa, xf, x1, x6, xb, xc)
 #define STEP3 SPILL(xa); SPILL(xb); TWICE(x2, x7, x8, xd, x3, x4, x9, xe)
 
-/* Words 4k to 4k+3 of all blocks: a 4 x 4 transposition in each 128 bits, then each
- * 128 bits to its block. */
-#define STORE_WORDS(k, a, b, c, d) do { \
+/* Words 4k to 4k+7 of all blocks: two 4 x 4 transpositions in each 128 bits, which are
+ * half a block each then. */
+#define TRANSPOSE(u, a, b, c, d) do { \
         vec t0 = LO32(a, b), t1 = HI32(a, b), t2 = LO32(c, d), t3 = HI32(c, d); \
-        vec u[4] = {LO64(t0, t2), HI64(t0, t2), LO64(t1, t3), HI64(t1, t3)}; \
-        for (int i = 0; i < 4; i++) \
-            STORE_BLOCKS(ks + 64 * i + 16 * k, u[i]); \
+        u[0] = LO64(t0, t2), u[1] = HI64(t0, t2), u[2] = LO64(t1, t3), u[3] = HI64(t1, t3); \
+    } while (0)
+#define STORE_HALF(p, a, b, c, d, e, f, g, h) do { \
+        vec u[4], v[4]; \
+        TRANSPOSE(u, a, b, c, d); \
+        TRANSPOSE(v, e, f, g, h); \
+        for (int k = 0; k < 4; k++) \
+            STORE_BLOCKS((p) + 64 * k, u[k], v[k]); \
     } while (0)
 
 /* The blocks due at quarter `step` of a double round. */
@@ -137,13 +143,11 @@ POLY_INLINE void make_group(const uint32_t (*row)[LANES], uint8_t *ks, int woven
     if (chains == 2)
         *pb = b;
     x0 += in[0], x1 += in[1], x2 += in[2], x3 += in[3];
-    STORE_WORDS(0, x0, x1, x2, x3);
     x4 += in[4], x5 += in[5], x6 += in[6], x7 += in[7];
-    STORE_WORDS(1, x4, x5, x6, x7);
+    STORE_HALF(ks, x0, x1, x2, x3, x4, x5, x6, x7);
     x8 += in[8], x9 += in[9], xa += in[10], xb += in[11];
-    STORE_WORDS(2, x8, x9, xa, xb);
     xc += in[12], xd += in[13], xe += in[14], xf += in[15];
-    STORE_WORDS(3, xc, xd, xe, xf);
+    STORE_HALF(ks + 32, x8, x9, xa, xb, xc, xd, xe, xf);
 }
 
 /* Apart, because each needs all registers. */
@@ -164,18 +168,25 @@ static __attribute__((noinline)) void group_two(const uint32_t (*row)[LANES], ui
 
 static struct flight *flight_of(struct engine *e, uint32_t job) { return &e->flight[job % WINDOW]; }
 
-static void set_lane(struct engine *e, uint32_t lane, const struct wg_aead_job *job, uint32_t block)
+/* `count` lanes get consecutive blocks of a packet. Whole rows are written as vectors:
+ * a vector load of what was just written word by word would wait for the stores. */
+static inline void set_lanes(struct engine *e, uint32_t lane, uint32_t count,
+                             const struct wg_aead_job *job, uint32_t block)
 {
     const struct key *key = job->ctx;
+    const vec place = PLACES - lane, take = (vec)(place < count);
+    vec *row = (vec *)e->row;
+    bool fresh = false;
 
-    if (e->lane_key[lane] != key) {
-        e->lane_key[lane] = key;
-        for (int i = 0; i < 8; i++)
-            e->row[4 + i][lane] = key->word[i];
+    row[12] = (row[12] & ~take) | ((place + block) & take);
+    row[14] = (row[14] & ~take) | ((uint32_t)job->counter & take);
+    row[15] = (row[15] & ~take) | ((uint32_t)(job->counter >> 32) & take);
+    for (uint32_t i = lane; i < lane + count; i++) {
+        fresh |= e->lane_key[i] != key;
+        e->lane_key[i] = key;
     }
-    e->row[12][lane] = block;
-    e->row[14][lane] = (uint32_t)job->counter;
-    e->row[15][lane] = (uint32_t)(job->counter >> 32);
+    for (int i = 0; fresh && i < 8; i++)
+        row[4 + i] = (row[4 + i] & ~take) | (key->word[i] & take);
 }
 
 static bool ring_has_room(struct engine *e)
@@ -202,10 +213,10 @@ static bool fill_data(struct engine *e, uint32_t *lane)
         take = blocks - e->block < LANES - *lane ? blocks - e->block : LANES - *lane;
     if (!e->block)
         f->start = e->made + *lane;
-    for (uint32_t i = 0; i < take; i++)
-        set_lane(e, *lane + i, job, 1 + e->block + i);
-    if (take)
+    if (take) {
+        set_lanes(e, *lane, take, job, 1 + e->block);
         e->piece[e->pieces++] = (struct piece){e->next, *lane, e->block, take};
+    }
     *lane += take;
     e->block += take;
     if (e->block == blocks) {
@@ -229,7 +240,7 @@ static bool fill(struct engine *e)
 
             f->made = f->done = f->start = 0;
             f->good = f->ended = false;
-            set_lane(e, lane, &e->job[e->keyed], 0);
+            set_lanes(e, lane, 1, &e->job[e->keyed], 0);
             e->piece[e->pieces++] = (struct piece){e->keyed++, lane++, 0, 0};
         } else if (e->next >= e->keyed || !fill_data(e, &lane)) {
             break;
@@ -326,32 +337,6 @@ static void conclude(struct engine *e, struct poly *p)
     job->ok = e->sealing || f->good;
 }
 
-/* Ends the packets that are nearly through, and gives the idle chains new ones. */
-static void advance(struct engine *e)
-{
-    for (int c = 0; c < 2;) {
-        struct poly *p = &e->chain[c];
-        bool whole;
-
-        if (p->job == NO_JOB) {
-            if (e->begun == e->keyed) {
-                c++;
-                continue;
-            }
-            p->job = e->begun++;
-            p->at = e->sealing ? e->job[p->job].out : e->job[p->job].in;
-            poly_start(p, flight_of(e, p->job)->key);
-        }
-        refresh(e, p, &whole);
-        if (whole && p->ready < SHORT)
-            conclude(e, p);
-        else
-            c++;
-    }
-    while (e->ended < e->begun && flight_of(e, e->ended)->ended)
-        e->ended++;
-}
-
 /* Poly1305 with no group to hide in. */
 static void absorb(struct engine *e)
 {
@@ -367,6 +352,43 @@ static void absorb(struct engine *e)
         poly_block(&b, b.at);
     e->chain[0] = a;
     e->chain[1] = b;
+}
+
+/* Gives an idle chain the next packet; true if its packet is nearly through. */
+static bool nearly(struct engine *e, struct poly *p)
+{
+    bool whole;
+
+    if (p->job == NO_JOB) {
+        if (e->begun == e->keyed)
+            return false;
+        p->job = e->begun++;
+        p->at = e->sealing ? e->job[p->job].out : e->job[p->job].in;
+        poly_start(p, flight_of(e, p->job)->key);
+    }
+    refresh(e, p, &whole);
+    return whole && p->ready < SHORT;
+}
+
+/* Ends the packets that are nearly through. */
+static void advance(struct engine *e)
+{
+    struct poly *a = &e->chain[0], *b = &e->chain[1];
+
+    for (;;) {
+        bool end_a = nearly(e, a), end_b = nearly(e, b);
+
+        if (!end_a && !end_b)
+            break;
+        if (end_a && end_b)
+            absorb(e);
+        if (end_a)
+            conclude(e, a);
+        if (end_b)
+            conclude(e, b);
+    }
+    while (e->ended < e->begun && flight_of(e, e->ended)->ended)
+        e->ended++;
 }
 
 static int least(uint32_t a, uint32_t b) { return (int)(a < b ? a : b); }
