@@ -147,3 +147,31 @@ def test_doctor(site):
     assert findings["AEAD openssl"]["state"] == "ok" and findings["/dev/net/tun"]["state"] == "ok"
     assert all(f["remedy"] for f in findings.values() if f["state"] != "ok")
     assert (done.returncode == 0) == all(f["state"] != "missing" for f in findings.values())
+
+
+def test_dns_goes_through_resolvconf_and_is_taken_back(site, tmp_path):
+    tool, log = tmp_path / "bin" / "resolvconf", tmp_path / "dns.log"
+    tool.parent.mkdir()
+    tool.write_text(f'#!/bin/sh\necho "$@" >> {log}\n[ "$1" = -a ] && cat >> {log}\nexit 0\n')
+    tool.chmod(0o755)
+    path = site.file("DNS = 1.1.1.1, fd00::53, corp.example")
+    for verb in ("up", "down"):
+        site.host.run("env", f"PATH={tool.parent}:/usr/sbin:/usr/bin:/sbin:/bin", WGPY, verb, path)
+    assert log.read_text().splitlines() == [
+        "-a q0 -m 0 -x", "nameserver 1.1.1.1", "nameserver fd00::53", "search corp.example", "-d q0 -f"]
+
+
+def test_colours_only_on_a_terminal(site):
+    site.wgpy("up", site.file())
+    for command in ("show", "doctor"):
+        on_terminal = site.host.run("script", "-qec", f"env TERM=xterm {WGPY} {command}", "/dev/null").stdout
+        assert "\x1b[" in on_terminal and "Traceback" not in on_terminal
+        assert "\x1b[" not in site.wgpy(command, check=False).stdout
+
+
+def test_without_root_it_says_so(site):
+    site.wgpy("up", site.file())
+    for args in (("show",), ("show", "q0"), ("up", str(site.file(name="q5"))), ("down", "q0")):
+        done = site.host.run("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", sys.executable, "-c",
+                             "from wgpy.cli import main; main()", *args, check=False)
+        assert done.returncode == 1 and done.stderr.startswith("wgpy: ") and done.stderr.count("\n") == 1

@@ -40,7 +40,8 @@ class UdpSockets:
             self._open_first(queues > 1)
             for _ in range(queues - 1):
                 self.pairs.append(self._pair(self.port, True))
-            self.set_mark(mark)
+            if mark:
+                self.set_mark(mark)
         except BaseException:
             self.close()
             raise

@@ -15,8 +15,10 @@ def interfaces() -> list[str]:
     """Names with a socket that answers, or that only root may ask, sorted."""
     try:
         names = sorted(f[:-5] for f in os.listdir(SOCKET_DIR) if f.endswith(".sock"))
-    except OSError:
+    except FileNotFoundError:
         return []
+    except PermissionError:
+        raise HostError(f"{SOCKET_DIR}: only root may ask the daemons") from None
     return [name for name in names if is_served(name)]
 
 

@@ -1,0 +1,82 @@
+"""The UDP sockets of a tunnel: one port for both families, options, failures. No root."""
+
+import errno
+import os
+import socket
+
+import pytest
+
+from wgpy.black import udp
+from wgpy.black.udp import UdpSockets
+
+IP_MTU_DISCOVER, IPV6_MTU_DISCOVER = 10, 23
+
+
+@pytest.fixture
+def opened():
+    made = []
+
+    def make(*args, **kwargs):
+        made.append(UdpSockets(*args, **kwargs))
+        return made[-1]
+
+    yield make
+    for sockets in made:
+        sockets.close()
+
+
+def test_random_port_is_the_same_for_both_families(opened):
+    sockets = opened(0)
+    four, six = sockets.pairs[0]
+    assert sockets.port > 0 and four.getsockname()[1] == sockets.port
+    assert six is None or six.getsockname()[1] == sockets.port
+    assert four.getsockopt(socket.IPPROTO_IP, IP_MTU_DISCOVER) == 0
+    assert not four.getblocking() and not os.get_inheritable(four.fileno())
+    if six is not None:
+        assert six.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY) == 1
+        assert six.getsockopt(socket.IPPROTO_IPV6, IPV6_MTU_DISCOVER) == 0
+
+
+@pytest.mark.parametrize("queues", [1, 3])
+def test_port_of_another_is_never_shared(opened, queues):
+    """With SO_REUSEPORT alone the second would get half of the first one's traffic."""
+    first = opened(0, queues=queues)
+    assert len(first.fds()) == queues
+    before = len(os.listdir("/proc/self/fd"))
+    with pytest.raises(OSError) as e:
+        UdpSockets(first.port, queues=queues)
+    assert e.value.errno == errno.EADDRINUSE
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+@pytest.mark.parametrize("code", [errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL])
+def test_host_without_ipv6(opened, monkeypatch, code):
+    real = socket.socket
+
+    def no_six(family, *args):
+        if family == socket.AF_INET6:
+            raise OSError(code, "no IPv6")
+        return real(family, *args)
+
+    monkeypatch.setattr(udp.socket, "socket", no_six)
+    sockets = opened(0)
+    assert sockets.fds() == [(sockets.pairs[0][0].fileno(), -1)]
+
+
+def test_both_families_are_heard(opened):
+    sockets = opened(0, queues=2)
+    for s, address in zip(sockets.pairs[0], ("127.0.0.1", "::1")):
+        if s is None:
+            continue
+        with socket.socket(s.family, socket.SOCK_DGRAM) as sender:
+            for _ in range(8):
+                sender.sendto(b"x", (address, sockets.port))
+        heard = 0
+        for pair in sockets.pairs:
+            mine = pair[0 if s.family == socket.AF_INET else 1]
+            try:
+                while mine.recv(10):
+                    heard += 1
+            except BlockingIOError:
+                pass
+        assert heard >= 1
