@@ -11,7 +11,8 @@ from setuptools import Extension, setup
 FAST = Path("wgpy/_fast")
 C = FAST / "c"
 
-PORTS_C = ["ip.c", "split.c", "merge.c", "port_tun.c", "port_udp.c", "port_mem.c", "ring.c", "pump.c"]
+PORTS_C = ["ip.c", "split.c", "merge.c", "port_tun.c", "port_udp.c", "port_mem.c", "ring_in.c", "ring_out.c", "gate.c",
+           "pump.c"]
 PLANE_C = [
     "ip.c", "icmp.c", "replay.c", "trie.c", "lane.c", "staged.c", "plane.c", "seal.c", "open.c",
     *sorted(p.name for p in C.glob("aead*.c")),

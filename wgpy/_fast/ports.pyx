@@ -47,17 +47,24 @@ cdef extern from "ports.h" nogil:
     bint port_mem_take(wg_port_mem *, wg_mem_entry *)
 
 cdef extern from "ring.h" nogil:
+    enum: RING_CONSUMER_SIZE
     struct wg_doorbell:
         int fd
         uint32_t *emit
+        uint32_t value
+    struct wg_ring_options:
+        bint datagrams
+        uint32_t seed
     struct wg_ring_out:
         wg_port port
         wg_counter attaches, waits, kicks
     struct wg_ring_in:
         wg_port port
         wg_counter attaches, bad_index, bad_record, kicks
-    int ring_out_init(wg_ring_out *, uint8_t *, size_t, const uint8_t *, wg_doorbell, wg_doorbell, uint32_t)
-    int ring_in_init(wg_ring_in *, uint8_t *, const uint8_t *, size_t, wg_doorbell, wg_doorbell, uint32_t)
+    int ring_out_init(wg_ring_out *, uint8_t *, size_t, const uint8_t *, wg_doorbell, wg_doorbell,
+                     wg_ring_options)
+    int ring_in_init(wg_ring_in *, uint8_t *, const uint8_t *, size_t, wg_doorbell, wg_doorbell,
+                     wg_ring_options)
 
 DROP_TEXTS = {drop_names[i].decode(): drop_texts[i].decode() for i in range(WG_DROP_COUNT)}
 _NAMES = tuple(DROP_TEXTS)
@@ -162,6 +169,9 @@ include "rings.pxi"
 
 cdef class Stage:
     pass
+
+
+include "gate.pxi"
 
 
 cdef class Pump:

@@ -1,13 +1,16 @@
 """Where a ring's memory and doorbells come from.
 
-A backing gives, for one end of one ring, `own` (what this end writes), `theirs` (what it
-reads), and two doorbells as (descriptor to wait on or write to, event register or None):
-`data` rings the consumer, `space` the producer. Sizes are bytes.
+A backing gives for one end of one ring an `End`: `own` (what this end writes), `theirs`
+(what it reads) and two doorbells, `data` which wakes the consumer and `space` which wakes
+the producer. Sizes are bytes. Here: rings between processes. Dataports of virtual
+machines are in `uio` and `ivshmem`.
 """
 
 import fcntl
 import mmap
 import os
+import select
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -17,30 +20,90 @@ from wgpy.ring import layout
 
 DEFAULT_SIZE = 2 << 20
 _MFD_CLOEXEC, _MFD_ALLOW_SEALING = 1, 2
-_SEALS = 0x0001 | 0x0002 | 0x0004  # F_SEAL_SEAL | SHRINK | GROW
+_F_SEAL_SHRINK = 2
+_SEALS = 1 | _F_SEAL_SHRINK | 4  # F_SEAL_SEAL | SHRINK | GROW
+_F_SETPIPE_SZ = 1031
+
+
+class Doorbell(NamedTuple):
+    """Wakes the neighbour, or is waited on. A pipe or eventfd; with a `register`, an
+    event register that is rung by storing `value`, and a UIO device to wait on. `fd` -1:
+    nothing to wait on."""
+    fd: int
+    register: mmap.mmap | memoryview | None = None
+    value: int = 1
+
+    def kick(self) -> None:
+        """Rings; never blocks. Rings that nobody has heard yet coalesce."""
+        if self.register is not None:
+            memoryview(self.register)[:4].cast("I")[0] = self.value
+        else:
+            try:
+                os.write(self.fd, (1).to_bytes(8, "little"))
+            except BlockingIOError:
+                pass  # it rings already
+
+    def wait(self, timeout: float) -> bool:
+        """Waits up to `timeout` seconds; True when it rang. Events may be lost, so look
+        at the memory either way."""
+        poll = select.poll()
+        if self.fd >= 0:
+            poll.register(self.fd, select.POLLIN)
+        if not poll.poll(timeout * 1000):
+            return False
+        try:
+            return bool(os.read(self.fd, 4 if self.register is not None else 4096))
+        except BlockingIOError:
+            return False
 
 
 class End(NamedTuple):
-    own: mmap.mmap
-    theirs: mmap.mmap
-    data: tuple[int, mmap.mmap | None]
-    space: tuple[int, mmap.mmap | None]
+    own: mmap.mmap | memoryview
+    theirs: mmap.mmap | memoryview
+    data: Doorbell
+    space: Doorbell
 
-    def producer(self) -> RingOut:
-        return RingOut(self.own, self.theirs, self.data, self.space)
+    def producer(self, *, datagrams: bool) -> RingOut:
+        """`datagrams`: records carry endpoints; both ends must say the same."""
+        return RingOut(*self, datagrams=datagrams)
 
-    def consumer(self) -> RingIn:
-        return RingIn(self.own, self.theirs, self.data, self.space)
+    def consumer(self, *, datagrams: bool) -> RingIn:
+        """Without `datagrams` endpoints are ignored, whatever the producer wrote: red
+        must not choose where crypto's datagrams go."""
+        return RingIn(*self, datagrams=datagrams)
+
+
+class Duplex(NamedTuple):
+    """A room's ends of the two rings that it shares with one neighbour."""
+    outgoing: End
+    incoming: End
+
+
+def duplex(own: memoryview, theirs: memoryview, bell: Callable[[], Doorbell]) -> Duplex:
+    """Two rings over what this side writes and what the neighbour writes, each laid out
+    as producer's area and, in the last page, the consumer's page of the ring the other
+    way. `bell` opens one doorbell; each waiting thread needs its own. HostError when
+    the memory is too small."""
+    for area in (own, theirs):
+        try:
+            layout.arena_size(len(area) - layout.CONSUMER_SIZE)
+        except ValueError as e:
+            raise HostError(str(e)) from None
+    page = layout.CONSUMER_SIZE
+    first, second = bell(), bell()
+    return Duplex(End(own[:-page], theirs[-page:], first, first), End(own[-page:], theirs[:-page], second, second))
 
 
 @dataclass(frozen=True)
 class MemfdRing:
-    """A ring between processes. Two memfds of fixed size, so that each side can be
-    given a read-only descriptor of what the other writes, and two eventfds."""
+    """A ring between processes: two memfds of fixed size, so that each side can be given
+    a read-only descriptor of what the other writes, and two pipes as doorbells. Not
+    eventfds: whether those block is a flag that both neighbours share, so that one could
+    make the other's read or write sleep for ever; every opening of a pipe has its own."""
     producer_fd: int
     consumer_fd: int
-    data_fd: int
-    space_fd: int
+    data: tuple[int, int]
+    space: tuple[int, int]
     size: int
 
     @classmethod
@@ -49,42 +112,57 @@ class MemfdRing:
         when the host gives no memory."""
         if size & (size - 1) or size < 256 << 10:
             raise ValueError(f"a ring of {size} bytes")
+        fds: list[int] = []
         try:
-            fds = [_memfd(f"wgpy-{name}-p", size), _memfd(f"wgpy-{name}-c", layout.CONSUMER_SIZE)]
-            fds += [os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC) for _ in range(2)]
+            fds += [_memfd(f"wgpy-{name}-p", size), _memfd(f"wgpy-{name}-c", layout.CONSUMER_SIZE)]
+            for _ in range(2):
+                fds += os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+                fcntl.fcntl(fds[-1], _F_SETPIPE_SZ, 4096)
         except OSError as e:
+            for fd in fds:
+                os.close(fd)
             raise HostError(f"no memory for ring {name}: {e.strerror}") from None
-        return cls(*fds, size)
+        return cls(fds[0], fds[1], (fds[2], fds[3]), (fds[4], fds[5]), size)
 
     def producer_fds(self) -> tuple[int, int, int, int]:
         """New descriptors (own, theirs read-only, data, space) for the producing room."""
-        return os.dup(self.producer_fd), _read_only(self.consumer_fd), os.dup(self.data_fd), os.dup(self.space_fd)
+        return (os.dup(self.producer_fd), _reopen(self.consumer_fd, os.O_RDONLY),
+                _reopen(self.data[1], os.O_WRONLY), _reopen(self.space[0], os.O_RDWR))
 
     def consumer_fds(self) -> tuple[int, int, int, int]:
         """The same for the consuming room."""
-        return os.dup(self.consumer_fd), _read_only(self.producer_fd), os.dup(self.data_fd), os.dup(self.space_fd)
+        return (os.dup(self.consumer_fd), _reopen(self.producer_fd, os.O_RDONLY),
+                _reopen(self.data[0], os.O_RDWR), _reopen(self.space[1], os.O_WRONLY))
 
     def close(self) -> None:
-        for fd in (self.producer_fd, self.consumer_fd, self.data_fd, self.space_fd):
+        for fd in (self.producer_fd, self.consumer_fd, *self.data, *self.space):
             os.close(fd)
 
 
 def attach(own: int, theirs: int, data: int, space: int) -> End:
     """Maps what a room inherited. HostError when a descriptor is no ring's."""
     try:
+        for fd in (own, theirs):  # else the neighbour could take the memory away: SIGBUS
+            if not fcntl.fcntl(fd, fcntl.F_GET_SEALS) & _F_SEAL_SHRINK:
+                raise HostError("a ring's memory is not sealed against shrinking")
         mine = mmap.mmap(own, 0, mmap.MAP_SHARED, mmap.PROT_READ | mmap.PROT_WRITE)
         other = mmap.mmap(theirs, 0, mmap.MAP_SHARED, mmap.PROT_READ)
+        for fd in (data, space):
+            os.set_blocking(fd, False)
     except (OSError, ValueError) as e:
         raise HostError(f"cannot map a ring: {e}") from None
-    return End(mine, other, (data, None), (space, None))
+    return End(mine, other, Doorbell(data), Doorbell(space))
 
 
 def _memfd(name: str, size: int) -> int:
     fd = os.memfd_create(name, _MFD_CLOEXEC | _MFD_ALLOW_SEALING)
     os.ftruncate(fd, size)
+    os.fchmod(fd, 0o600)  # a read-only descriptor cannot be reopened for writing by another user
     fcntl.fcntl(fd, fcntl.F_ADD_SEALS, _SEALS)
     return fd
 
 
-def _read_only(fd: int) -> int:
-    return os.open(f"/proc/self/fd/{fd}", os.O_RDONLY | os.O_CLOEXEC)
+def _reopen(fd: int, mode: int) -> int:
+    """An opening of its own, with flags of its own. A waiter opens its pipe for writing
+    too: then no neighbour's death makes it readable for ever."""
+    return os.open(f"/proc/self/fd/{fd}", mode | os.O_NONBLOCK | os.O_CLOEXEC)

@@ -3,23 +3,29 @@
  *
  * Whatever the neighbour writes is copied once, bounded, then used. A bad value is a
  * counted drop and, for indices, a new attachment; never a crash, never a read out of
- * bounds.
+ * bounds. No decision rests on what this side reads back from its own area: where both
+ * areas share one region the neighbour can write there too.
  *
  * Attachment. The consumer writes a fresh request; the producer answers with a fresh
  * epoch and head 0, naming the request it saw; the consumer acknowledges the epoch with
  * tail 0. Records count only while producer and consumer name the same epoch, so either
- * side may start late, die or come back at any moment. */
+ * side may start late, die or come back at any moment. tests/ring/ring.pml is the model. */
 #ifndef WG_RING_H
 #define WG_RING_H
 
 #include "port.h"
 #include "ring_layout.h"
 
-/* Rings a neighbour: a write to an eventfd, or a 32-bit store to an event register
- * (uio) where `emit` is set. */
+/* Sizes of a producer's area: one record must fit, and no sum may leave 32 bits. */
+enum { RING_SIZE_MIN = RING_ARENA + RING_RECORD_BYTES, RING_SIZE_MAX = 1 << 30 };
+
+/* Rings a neighbour or is waited on. Without `emit`, eight bytes written to `fd` (pipe or
+ * eventfd); with it, a 32-bit store of `value` there, and `fd` is a UIO device. fd -1:
+ * nothing to wait on, so the memory is looked at now and then. */
 struct wg_doorbell {
     int fd;
     volatile uint32_t *emit;
+    uint32_t value;
 };
 
 struct wg_ring_out {
@@ -27,6 +33,7 @@ struct wg_ring_out {
     uint8_t *own;                /* producer's area */
     const uint8_t *theirs;       /* consumer's page */
     uint32_t arena_size;
+    bool datagrams;              /* records carry endpoints */
     struct wg_doorbell data, space; /* to ring; to wait on */
     uint32_t epoch, request_seen, head;
     uint64_t place;              /* arena bytes given out, wrap gaps included */
@@ -39,17 +46,26 @@ struct wg_ring_in {
     uint8_t *own;                /* consumer's page */
     const uint8_t *theirs;       /* producer's area */
     uint32_t arena_size;
+    bool datagrams, sleeping;
     struct wg_doorbell data, space; /* to wait on; to ring */
     uint32_t request, acknowledged, tail;
     wg_counter attaches, bad_index, bad_record, kicks;
 };
 
-/* Sink side. `own` has `own_size` bytes and is initialised here; 0 or -EINVAL. `seed`
- * must differ from start to start. */
+/* A ring of datagrams carries endpoints, each record one; a ring of packets none, and
+ * whatever the producer wrote there is not looked at: red must not choose where crypto's
+ * datagrams go. Both ends name the kind. */
+struct wg_ring_options {
+    bool datagrams;
+    uint32_t seed;               /* differs from start to start */
+};
+
+/* Sink side. `own`, aligned to RING_RECORD_ALIGN, has `own_size` bytes and is initialised
+ * here; 0 or -EINVAL. */
 int ring_out_init(struct wg_ring_out *, uint8_t *own, size_t own_size, const uint8_t *theirs,
-                  struct wg_doorbell data, struct wg_doorbell space, uint32_t seed);
+                  struct wg_doorbell data, struct wg_doorbell space, struct wg_ring_options);
 /* Source side; `theirs_size` bytes of the producer's area are mapped. */
 int ring_in_init(struct wg_ring_in *, uint8_t *own, const uint8_t *theirs, size_t theirs_size,
-                 struct wg_doorbell data, struct wg_doorbell space, uint32_t seed);
+                 struct wg_doorbell data, struct wg_doorbell space, struct wg_ring_options);
 
 #endif

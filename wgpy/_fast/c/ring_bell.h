@@ -1,0 +1,59 @@
+/* Index words and doorbells, for both ends of a ring. */
+#ifndef WG_RING_BELL_H
+#define WG_RING_BELL_H
+
+#include "ring.h"
+
+#include <poll.h>
+#include <unistd.h>
+
+enum {
+    RING_RECHECK_MS = 1000,  /* against a lost event */
+    RING_POLL_MIN_MS = 1,    /* without a doorbell: while there is traffic ... */
+    RING_POLL_MAX_MS = 32,   /* ... and after a while without */
+};
+
+static inline uint32_t ring_load(const uint8_t *at)
+{
+    return atomic_load_explicit((const _Atomic uint32_t *)(const void *)at, memory_order_acquire);
+}
+static inline void ring_store(uint8_t *at, uint32_t v)
+{
+    atomic_store_explicit((_Atomic uint32_t *)(void *)at, v, memory_order_release);
+}
+
+/* What was stored before is visible to whom the bell wakes. */
+static inline void ring_kick(const struct wg_doorbell *d)
+{
+    const uint64_t one = 1;
+    atomic_thread_fence(memory_order_seq_cst);
+    if (d->emit) {
+        *d->emit = d->value;
+    } else if (d->fd >= 0) {
+        ssize_t ignored = write(d->fd, &one, sizeof one);
+        (void)ignored;
+    }
+}
+
+/* Events so far are over. One read, however often the neighbour rang. */
+static inline void ring_silence(const struct wg_doorbell *d)
+{
+    uint64_t drained[512]; /* a pipe of wgpy.ring.backing is empty then */
+    if (d->fd >= 0) {
+        ssize_t ignored = read(d->fd, drained, d->emit ? 4 : sizeof drained);
+        (void)ignored;
+    }
+}
+
+static inline bool ring_fits(const void *own, const void *theirs, size_t size)
+{
+    return !((uintptr_t)own % RING_RECORD_ALIGN) && !((uintptr_t)theirs % RING_RECORD_ALIGN) &&
+           size >= RING_SIZE_MIN && size <= RING_SIZE_MAX;
+}
+
+static inline uint32_t ring_arena(size_t size)
+{
+    return (uint32_t)(size - RING_ARENA) / RING_RECORD_ALIGN * RING_RECORD_ALIGN;
+}
+
+#endif
