@@ -23,6 +23,19 @@ static void hand_over(struct wg_crypto_stage *s, struct wg_batch *b, struct wg_p
     wake(&s->plane->up);
 }
 
+/* With one queue the window has one user. */
+static void window_lock(struct wg_crypto_stage *s, struct wg_keypair *kp)
+{
+    if (s->plane->queues > 1)
+        pthread_mutex_lock(&kp->lock);
+}
+
+static void window_unlock(struct wg_crypto_stage *s, struct wg_keypair *kp)
+{
+    if (s->plane->queues > 1)
+        pthread_mutex_unlock(&kp->lock);
+}
+
 /* Sorts out a datagram; true when it is a transport packet worth opening. */
 static bool admit(struct wg_crypto_stage *s, struct wg_batch *b, struct wg_packet *p, uint32_t job)
 {
@@ -47,10 +60,10 @@ static bool admit(struct wg_crypto_stage *s, struct wg_batch *b, struct wg_packe
     } else if (b->now >= kp->birth + WG_REJECT_AFTER_TIME) {
         why = WG_DROP_expired_key;
     } else {
-        pthread_mutex_lock(&kp->lock);
+        window_lock(s, kp);
         if (!replay_check(&kp->replay, counter))
             why = WG_DROP_replayed;
-        pthread_mutex_unlock(&kp->lock);
+        window_unlock(s, kp);
     }
     if (why != WG_DROP_COUNT) {
         batch_drop(b, p, why);
@@ -78,25 +91,41 @@ static void follow(struct wg_plane *plane, uint32_t slot, const struct wg_endpoi
 
 /* receive.c:keep_key_fresh: the initiator of an ageing session rekeys on receiving,
  * once, so that a one-way flow towards it does not run into the 180 s wall. */
-static void note_received(struct wg_plane *plane, uint32_t slot, struct wg_keypair *kp,
-                          uint32_t datagram, uint64_t now)
+static void note_received(struct wg_crypto_stage *s, uint64_t now)
 {
-    struct wg_peer *peer = &plane->peer[slot];
-    add_atomic(&peer->rx_bytes, datagram);
-    add_atomic(&peer->rx_packets, 1);
+    struct wg_tally *t = &s->tally;
+    if (!t->key)
+        return;
+    struct wg_keypair *kp = t->key;
+    struct wg_peer *peer = &s->plane->peer[t->slot];
+    t->key = NULL;
+    add_atomic(&peer->rx_bytes, t->bytes);
+    add_atomic(&peer->rx_packets, t->packets);
     set_relaxed(&peer->last_received, now);
     set_relaxed(&peer->unanswered_since, 0);
     if (kp->initiator && now >= kp->birth + WG_REKEY_RECEIVE_TIME &&
         !atomic_exchange_explicit(&kp->lastminute_raised, true, memory_order_relaxed))
-        plane_raise(plane, slot, NOTICE_REKEY_RECEIVE);
-    if (datagram == WG_OVERHEAD)
+        plane_raise(s->plane, t->slot, NOTICE_REKEY_RECEIVE);
+    if (!t->data)
         return;
     set_relaxed(&peer->last_data_received, now);
     if (!relaxed(&peer->unacknowledged_since))
         set_relaxed(&peer->unacknowledged_since, now);
     if (!(atomic_load_explicit(&peer->armed, memory_order_relaxed) & NOTICE_DATA_RECEIVED) &&
         !(atomic_fetch_or(&peer->armed, NOTICE_DATA_RECEIVED) & NOTICE_DATA_RECEIVED))
-        plane_raise(plane, slot, NOTICE_DATA_RECEIVED);
+        plane_raise(s->plane, t->slot, NOTICE_DATA_RECEIVED);
+}
+
+static void tally(struct wg_crypto_stage *s, struct wg_packet *p, struct wg_keypair *kp, uint64_t now)
+{
+    struct wg_tally *t = &s->tally;
+    if (t->key != kp) {
+        note_received(s, now);
+        *t = (struct wg_tally){.slot = p->peer, .key = kp};
+    }
+    t->bytes += p->len;
+    t->packets++;
+    t->data |= p->len > WG_OVERHEAD;
 }
 
 /* The decrypted bytes must be an IP packet from one of this very peer's networks. */
@@ -124,9 +153,9 @@ static void conclude(struct wg_crypto_stage *s, struct wg_batch *b, uint32_t job
         batch_drop(b, p, WG_DROP_bad_tag);
         return;
     }
-    pthread_mutex_lock(&kp->lock);
+    window_lock(s, kp);
     bool fresh = replay_mark(&kp->replay, s->job[job].counter);
-    pthread_mutex_unlock(&kp->lock);
+    window_unlock(s, kp);
     if (!fresh) {
         batch_drop(b, p, WG_DROP_replayed);
         return;
@@ -138,7 +167,7 @@ static void conclude(struct wg_crypto_stage *s, struct wg_batch *b, uint32_t job
         seen[0] = kp;
         seen[1] = &b->endpoint[p->ep];
     }
-    note_received(s->plane, p->peer, kp, p->len, b->now);
+    tally(s, p, kp, b->now);
     p->off += WG_HEADER;
     p->len -= WG_OVERHEAD;
     if (p->len)
@@ -162,6 +191,7 @@ static void open_run(struct wg_stage *stage, struct wg_batch *b)
     const void *seen[2] = {NULL, NULL};
     for (uint32_t j = 0; j < jobs; j++)
         conclude(s, b, j, seen);
+    note_received(s, b->now);
     plane_read_unlock(s->plane, s->lock);
 }
 

@@ -109,6 +109,14 @@ void plane_raise(struct wg_plane *, uint32_t slot, uint32_t bits);
 /* `kp` authenticated a packet: a next keypair becomes current. */
 void plane_confirm(struct wg_plane *, uint32_t slot, struct wg_keypair *kp);
 
+/* What a run of packets of one keypair adds to its peer, written once a run. */
+struct wg_tally {
+    uint32_t slot;
+    struct wg_keypair *key; /* NULL: empty */
+    uint64_t bytes, packets;
+    bool data;              /* not only keepalives */
+};
+
 /* One stage object a queue and direction. */
 struct wg_crypto_stage {
     struct wg_stage stage; /* first: the pump sees only this */
@@ -119,6 +127,7 @@ struct wg_crypto_stage {
     struct wg_aead_job job[WG_BATCH_PACKETS];
     uint32_t job_packet[WG_BATCH_PACKETS];
     struct wg_keypair *job_key[WG_BATCH_PACKETS];
+    struct wg_tally tally;
 };
 void seal_stage_init(struct wg_crypto_stage *, struct wg_plane *, uint32_t queue, uint32_t mtu);
 void open_stage_init(struct wg_crypto_stage *, struct wg_plane *, uint32_t queue);

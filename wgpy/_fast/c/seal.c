@@ -99,22 +99,6 @@ static uint32_t pad(uint8_t *packet, uint32_t len, uint32_t mtu)
     return padded;
 }
 
-static void note_sent(struct wg_plane *plane, struct wg_packet *p, uint32_t data, uint64_t now)
-{
-    struct wg_peer *peer = &plane->peer[p->peer];
-    add_atomic(&peer->tx_bytes, p->len);
-    add_atomic(&peer->tx_packets, 1);
-    set_relaxed(&peer->last_sent, now);
-    set_relaxed(&peer->unacknowledged_since, 0);
-    if (!data)
-        return;
-    if (!relaxed(&peer->unanswered_since))
-        set_relaxed(&peer->unanswered_since, now);
-    if (!(atomic_load_explicit(&peer->armed, memory_order_relaxed) & NOTICE_DATA_SENT) &&
-        !(atomic_fetch_or(&peer->armed, NOTICE_DATA_SENT) & NOTICE_DATA_SENT))
-        plane_raise(plane, p->peer, NOTICE_DATA_SENT);
-}
-
 /* send.c:keep_key_fresh; raised again every 5 s for as long as it holds. */
 static void note_key_age(struct wg_plane *plane, uint32_t slot, struct wg_keypair *kp, uint64_t now)
 {
@@ -127,6 +111,37 @@ static void note_key_age(struct wg_plane *plane, uint32_t slot, struct wg_keypai
         return;
     set_relaxed(&kp->rekey_raised, now);
     plane_raise(plane, slot, NOTICE_REKEY_SEND);
+}
+
+static void note_sent(struct wg_crypto_stage *s, uint64_t now)
+{
+    struct wg_tally *t = &s->tally;
+    if (!t->key)
+        return;
+    struct wg_peer *peer = &s->plane->peer[t->slot];
+    add_atomic(&peer->tx_bytes, t->bytes);
+    add_atomic(&peer->tx_packets, t->packets);
+    set_relaxed(&peer->last_sent, now);
+    set_relaxed(&peer->unacknowledged_since, 0);
+    note_key_age(s->plane, t->slot, t->key, now);
+    if (t->data && !relaxed(&peer->unanswered_since))
+        set_relaxed(&peer->unanswered_since, now);
+    if (t->data && !(atomic_load_explicit(&peer->armed, memory_order_relaxed) & NOTICE_DATA_SENT) &&
+        !(atomic_fetch_or(&peer->armed, NOTICE_DATA_SENT) & NOTICE_DATA_SENT))
+        plane_raise(s->plane, t->slot, NOTICE_DATA_SENT);
+    t->key = NULL;
+}
+
+static void tally(struct wg_crypto_stage *s, struct wg_packet *p, struct wg_keypair *kp, bool data, uint64_t now)
+{
+    struct wg_tally *t = &s->tally;
+    if (t->key != kp) {
+        note_sent(s, now);
+        *t = (struct wg_tally){.slot = p->peer, .key = kp};
+    }
+    t->bytes += p->len;
+    t->packets++;
+    t->data |= data;
 }
 
 /* Writes the header and queues the AEAD job. False when the packet was consumed. */
@@ -161,8 +176,7 @@ static bool prepare(struct wg_crypto_stage *s, struct wg_batch *b, struct wg_pac
     p->off -= WG_HEADER;
     p->len = padded + WG_OVERHEAD;
     p->ep = (uint16_t)ep;
-    note_sent(s->plane, p, data, b->now);
-    note_key_age(s->plane, p->peer, kp, b->now);
+    tally(s, p, kp, data > 0, b->now);
     return true;
 }
 
@@ -180,6 +194,7 @@ static void seal_run(struct wg_stage *stage, struct wg_batch *b)
         if (prepare(s, b, p, jobs))
             jobs++;
     }
+    note_sent(s, b->now);
     s->plane->aead->seal(s->job, jobs);
     plane_read_unlock(s->plane, s->lock);
 }
