@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from wgpy.daemon.loop import READ, READ_EDGE, WRITE, Loop
+from wgpy.loop import READ, READ_EDGE, WRITE, Loop
 
 
 @pytest.fixture
