@@ -1,0 +1,93 @@
+"""Sizes through the generated firewalls: MSS clamping, and the ICMP of path MTU discovery."""
+
+import socket
+import time
+
+import pytest
+from netns.firewall_house import (
+    FAR, FAR6, HOST, HOST6, PORT, SMALL, TCP_PROTOCOL, WAN, WAN6, WEB, bound, built, house,
+    inject, udp)
+from scapy.layers.inet import ICMP, IP, TCP
+from scapy.layers.inet6 import ICMPv6PacketTooBig, IPv6
+from wgpy.lab.netns import wait_until
+from wgpy.lab.wire import Capture
+
+__all__ = ["built", "house"]
+pytestmark = pytest.mark.netns
+
+
+def mss_of(frame) -> int:
+    return dict(TCP(frame.payload).options).get("MSS")
+
+
+@pytest.mark.parametrize("host, far, most", [(HOST, FAR, 1380), (HOST6, FAR6, 1360)])
+def test_segments_are_clamped_to_the_tunnel(house, host, far, most):
+    """All links here carry 1500 bytes; only the rules know of the tunnel's 1420."""
+    with bound(house.far, far, 80, socket.SOCK_STREAM) as server:
+        server.listen()
+        for asked, there in ((None, most), (1000, 1000)):
+            with Capture(house.far) as outward, Capture(house.lan) as inward:
+                with bound(house.lan, host, 0, socket.SOCK_STREAM) as client:
+                    if asked:
+                        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, asked)
+                    client.connect((far, 80))
+                    server.accept()[0].close()
+                time.sleep(0.1)
+            syn = [f for f in outward.frames() if not f.outgoing and f.protocol == TCP_PROTOCOL][0]
+            syn_ack = [f for f in inward.frames() if not f.outgoing
+                       and f.protocol == TCP_PROTOCOL][0]
+            assert mss_of(syn) == there and mss_of(syn_ack) == most
+
+
+def test_a_narrow_wan_is_clamped_too(house):
+    house.load(SMALL.replace("gateway = [", "mtu = 1492\ngateway = ["))
+    with bound(house.out, WEB, 80, socket.SOCK_STREAM) as server:
+        server.listen()
+        with Capture(house.out) as capture, bound(house.lan, HOST, 0, socket.SOCK_STREAM) as client:
+            client.connect((WEB, 80))
+    syn = [f for f in capture.frames() if not f.outgoing and f.protocol == TCP_PROTOCOL][0]
+    assert mss_of(syn) == 1452
+
+
+@pytest.mark.parametrize("own, router", [(WAN, "192.0.2.1"), (WAN6, "2001:db8::1")])
+def test_the_outer_path_mtu_is_learnt(house, own, router):
+    """The tunnel's own datagrams: frag-needed and packet-too-big reach black's socket."""
+    six = ":" in own
+    level, mtu, discover, do = ((socket.IPPROTO_IPV6, 24, 23, 2) if six
+                                else (socket.IPPROTO_IP, 14, 10, 2))
+    with bound(house.black, own, PORT) as s:
+        s.setsockopt(level, discover, do)
+        s.connect((router, 4500))
+        s.send(b"x")
+        assert s.getsockopt(level, mtu) == 1500
+        quoted = udp(own, router, 4500, PORT)
+        error = (IPv6(src=router, dst=own) / ICMPv6PacketTooBig(mtu=1400) if six
+                 else IP(src=router, dst=own) / ICMP(type=3, code=4, nexthopmtu=1400)) / quoted
+        inject(house.out, error)
+        wait_until(lambda: s.getsockopt(level, mtu) == 1400, 2, "the path MTU")
+
+
+def test_the_path_mtu_of_a_clear_flow_is_learnt(house):
+    with bound(house.out, WEB, 9) as server, bound(house.lan, HOST, 0) as client:
+        client.setsockopt(socket.IPPROTO_IP, 10, 2)
+        client.connect((WEB, 9))
+        client.send(b"?")
+        _, sender = server.recvfrom(9)
+        quoted = udp(WAN, WEB, 9, sender[1])
+        inject(house.out, IP(src="192.0.2.1", dst=WAN)
+               / ICMP(type=3, code=4, nexthopmtu=1300) / quoted)
+        wait_until(lambda: client.getsockopt(socket.IPPROTO_IP, 14) == 1300, 2, "the path MTU")
+
+
+@pytest.mark.parametrize("host, far", [(HOST, FAR), (HOST6, FAR6)])
+def test_hosts_learn_the_tunnels_mtu(house, host, far):
+    level, mtu, discover = (41, 24, 23) if ":" in far else (0, 14, 10)
+    house.red.ip("link", "set", "secure0", "mtu", 1420)
+    try:
+        with bound(house.lan, host, 0) as client:
+            client.setsockopt(level, discover, 2)
+            client.connect((far, 9))
+            client.send(bytes(1440))
+            wait_until(lambda: client.getsockopt(level, mtu) == 1420, 2, "the path MTU")
+    finally:
+        house.red.ip("link", "set", "secure0", "mtu", 1500)
