@@ -143,6 +143,14 @@ class Netns:
     def operstate(self, link: str) -> str:
         return Path(f"/proc/{self.pid}/root/sys/class/net/{link}/operstate").read_text().strip()
 
+    def udp_open(self, port: int) -> bool:
+        """Whether a UDP socket, IPv4 or IPv6, is bound to the port."""
+        with self.entered():
+            tables = [Path(f"/proc/thread-self/net/{name}").read_text() for name in ("udp", "udp6")
+                      if Path(f"/proc/thread-self/net/{name}").exists()]
+        return any(line.split()[1].endswith(f":{port:04X}")
+                   for table in tables for line in table.splitlines()[1:])
+
     def entered(self):
         """Context in which sockets made by the calling thread belong to this namespace."""
         return _inside(f"/proc/{self.pid}/ns/net", f"/proc/self/task/{threading.get_native_id()}"

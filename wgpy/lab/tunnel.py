@@ -139,6 +139,9 @@ class Tunnel:
             *(f"address replace {a} dev {self.iface}{' nodad' if ':' in a else ''}"
               for a in self.addresses),
             *(f"route replace {r} dev {self.iface}" for r in routes))) + "\n")
+        if self.process and self.port:
+            # a daemon hears of "up" from the kernel, later than whoever said it
+            wait_until(lambda: self.host.udp_open(self.port), 5, f"{self.impl.name} opens its port")
 
     def stop(self, timeout: float = 5) -> int | None:
         """Ends the daemon with SIGTERM, or removes the kernel interface. Exit status of
