@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from ipaddress import collapse_addresses
 
-from wgpy.config.site import Address, Network, Permit, Peer, Site, family
+from wgpy.config.site import Address, Network, Site, family
 
 
 def collapse(networks: Iterable[Network]) -> list[Network]:
@@ -23,8 +23,20 @@ def intersection(a: Network, b: Network) -> Network | None:
 
 def common(a: Iterable[Network], b: Iterable[Network]) -> list[Network]:
     """Addresses that are in both."""
-    right = list(b)
-    return collapse(n for x in a for y in right if (n := intersection(x, y)) is not None)
+    out, left, right = [], collapse(a), collapse(b)
+    i = j = 0
+    while i < len(left) and j < len(right):
+        if (found := intersection(left[i], right[j])) is not None:
+            out.append(found)
+        if _end(left[i]) <= _end(right[j]):
+            i += 1
+        else:
+            j += 1
+    return out
+
+
+def _end(network: Network) -> tuple[int, int]:
+    return network.version, int(network.broadcast_address)
 
 
 def nested(owned: Iterable[tuple[Network, object]]) -> Iterator[tuple]:
@@ -68,36 +80,47 @@ def owned(site: Site) -> dict[str, list[Network]]:
     for outer, (inner, owner) in nested(claims + [(n, None) for n in site.lan.networks]):
         if outer[1] != owner:
             holes[outer].append(inner)
-    return {p.name: collapse(part for n in p.networks for part in _without(n, holes[n, p.name]))
+    return {p.name: collapse(part for n in p.networks for part in without([n], holes[n, p.name]))
             for p in site.peers}
 
 
-def _without(network: Network, holes: list[Network]) -> list[Network]:
-    rest = [network]
+def without(networks: Iterable[Network], holes: Iterable[Network]) -> list[Network]:
+    """Addresses of the first that are in none of the second."""
+    rest = collapse(networks)
     for hole in collapse(holes):
-        rest = [part for n in rest
-                for part in (n.address_exclude(hole) if hole.subnet_of(n) else [n])]
+        rest = [part for n in rest for part in _less(n, hole)]
     return rest
 
 
-def permitted(site: Site) -> list[tuple[list[Network], list[Network]]]:
+def _less(network: Network, hole: Network) -> Iterable[Network]:
+    found = intersection(network, hole)
+    return [network] if found is None else [] if found == network else \
+        network.address_exclude(hole)
+
+
+Pairs = list[tuple[list[Network], list[Network]]]
+
+
+def permitted(site: Site) -> Pairs:
     """(LAN networks, remote networks) that may exchange packets, a pair for each permit;
     a pair with an empty side permits nothing."""
     by_name = owned(site)
+    everything = collapse(n for nets in by_name.values() for n in nets)
     if site.permits is None:
-        return [(collapse(site.lan.networks),
-                 collapse(n for nets in by_name.values() for n in nets))]
-    return [(common(p.sources, site.lan.networks), _targets(p, by_name)) for p in site.permits]
+        return [(collapse(site.lan.networks), everything)]
+    return [(common(p.sources, site.lan.networks),
+             collapse([n for name in p.sites for n in by_name.get(name, ())]
+                      + common(p.networks, everything)))
+            for p in site.permits]
 
 
-def _targets(permit: Permit, by_name: dict[str, list[Network]]) -> list[Network]:
-    named = [n for name in permit.sites for n in by_name.get(name, ())]
-    everything = [n for nets in by_name.values() for n in nets]
-    return collapse(named + common(permit.networks, everything))
-
-
-def destinations(site: Site, peer: Peer) -> list[tuple[list[Network], list[Network]]]:
-    """The pairs of `permitted` that concern one site."""
-    mine = owned(site)[peer.name]
-    pairs = ((sources, common(targets, mine)) for sources, targets in permitted(site))
-    return [(s, t) for s, t in pairs if s and t]
+def flows(site: Site) -> dict[str, Pairs]:
+    """`permitted` by the name of the other site, without pairs that permit nothing."""
+    lan = collapse(site.lan.networks)
+    out: dict[str, Pairs] = {}
+    for name, mine in owned(site).items():
+        pairs = [(lan, mine)] if site.permits is None else [
+            (common(p.sources, lan), mine if name in p.sites else common(p.networks, mine))
+            for p in site.permits]
+        out[name] = [(s, t) for s, t in pairs if {n.version for n in s} & {n.version for n in t}]
+    return out

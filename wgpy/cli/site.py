@@ -1,0 +1,157 @@
+"""`wgpy site`: the file that describes a node. Nothing here touches keys or the network."""
+
+import json
+import os
+import sys
+from pathlib import Path
+
+import click
+
+from wgpy.errors import HostError
+
+as_json = click.option("--json", "json_", is_flag=True, help="Machine-readable output.")
+
+TEMPLATE = """\
+# The site file of one encryptor. `wgpy site check` finds mistakes, `wgpy site explain`
+# says what will flow where. No secret stands here: keys live in the key store
+# (`wgpy site seal`).
+
+[node]
+name = "{name}"
+# "small": this node is the site's router; Internet traffic leaves in clear, with NAT.
+# "large": it only encrypts what the site's own router sends it.
+mode = "{mode}"
+listen_port = 51820
+
+[wan]
+interface = "eth0"
+addresses = ["192.0.2.10/24"]   # or "dhcp"
+gateway = "192.0.2.1"           # one, or a list of one for IPv4 and one for IPv6
+# mtu = 1500
+
+[lan]
+interface = "eth1"
+addresses = ["10.1.0.1/24"]     # the hosts' default gateway
+# networks = ["10.1.0.0/24"]    # what other sites may reach; default: those of the addresses
+# gateway = "10.1.0.254"        # the site's own router, if there are networks behind it
+# mtu = 1420                    # of the tunnel; default: the WAN's less 80
+
+# One block for every other site:
+#
+# [[site]]
+# name = "cusco"
+# public_key = "…"              # 44 characters, from `wgpy site show` there
+# networks = ["10.2.0.0/24"]
+# endpoints = ["198.51.100.7:51820"]
+# psk = "cusco"                 # the name of a preshared key in the key store
+# keepalive = 25                # seconds, where a NAT is on the way
+
+# Which LAN hosts may reach which sites. Without any [[permit]], all may reach all.
+#
+# [[permit]]
+# from = ["10.1.0.0/25"]
+# to = ["cusco"]                # names of sites, or networks inside them
+
+# Small mode only: what may go in clear. Default: everything that is not protected.
+#
+# [bypass]
+# networks = ["0.0.0.0/0", "::/0"]
+
+# Additional lines of the two input chains (nftables), e.g. to answer pings.
+#
+# [firewall]
+# black = ["icmp type echo-request accept"]
+# red = ["icmp type echo-request accept"]
+"""
+
+
+@click.group()
+def site() -> None:
+    """The site file of an encryptor: new, check, explain."""
+
+
+@site.command()
+@click.argument("file")
+@click.option("--name", default="", help="Name of the node (default: that of the file).")
+@click.option("--mode", type=click.Choice(["small", "large"]), default="small", show_default=True)
+@as_json
+def new(file: str, name: str, mode: str, json_: bool) -> None:
+    """Write a commented FILE to start from; never over one that exists."""
+    from wgpy.config.site import parse
+    text = TEMPLATE.format(name=name or Path(file).stem, mode=mode)
+    _, errors, _ = parse(text, file)
+    if errors:
+        raise HostError(f"{errors[0].message} (--name)")
+    try:
+        with open(file, "x", encoding="utf-8") as f:
+            f.write(text)
+    except FileExistsError:
+        raise HostError(f"{file} exists already and is left as it is") from None
+    click.echo(json.dumps({"file": file}) if json_ else
+               f"{file}: edit it, then `wgpy site check {file}`")
+
+
+@site.command()
+@click.argument("file")
+@as_json
+def check(file: str, json_: bool) -> None:
+    """Report everything that is wrong with FILE. Status 1 if it cannot be used."""
+    _, errors, warnings = _checked(file)
+    if json_:
+        click.echo(json.dumps({
+            "file": file, "ok": not errors, "warnings": warnings,
+            "errors": [{"line": e.line, "key": e.key, "message": e.message} for e in errors]}))
+    else:
+        for error in errors:
+            click.echo(f"error: {error}")
+        for warning in warnings:
+            click.echo(f"warning: {warning}")
+        if not errors:
+            click.echo(f"{file}: good" + (f", {len(warnings)} warnings" if warnings else ""))
+    if errors:
+        sys.exit(1)
+
+
+@site.command()
+@click.argument("file")
+@as_json
+def explain(file: str, json_: bool) -> None:
+    """Say in words and as a picture what will flow where."""
+    from wgpy.config.explain import explain as in_words
+    from wgpy.config.networks import flows
+    parsed, errors, warnings = _checked(file)
+    if parsed is None:
+        for error in errors[1:]:
+            click.echo(f"wgpy: {error}", err=True)
+        raise errors[0]
+    if not json_:
+        click.echo(in_words(parsed), nl=False)
+        return
+    pairs = {name: [{"lan": list(map(str, s)), "remote": list(map(str, t))} for s, t in found]
+             for name, found in flows(parsed).items()}
+    click.echo(json.dumps({
+        "node": parsed.node.name, "mode": parsed.node.mode, "mtu": parsed.mtu,
+        "permitted": pairs, "in_clear": list(map(str, parsed.bypass)),
+        "protected": list(map(str, parsed.protected)), "warnings": warnings}))
+
+
+def _checked(file: str) -> tuple:
+    """(site or None, errors, warnings), with nft's opinion where it can be asked."""
+    from wgpy.config.site import MAX_FILE, parse_bytes
+    with open(file, "rb") as f:
+        data = f.read(MAX_FILE + 1)
+    parsed, errors, warnings = parse_bytes(data, file)
+    if parsed is not None and os.geteuid() == 0:
+        errors = _refused_by_nft(parsed, data.decode(), file)
+    return (None if errors else parsed), errors, warnings
+
+
+def _refused_by_nft(parsed, text: str, file: str) -> list:
+    """Only nft knows whether the additions of [firewall] mean anything."""
+    from wgpy.config.site_text import Report
+    from wgpy.isolate.nft_check import refused
+    report = Report(text, file)
+    report.load()
+    for room, index, message in refused(parsed):
+        report.error(("firewall", room, index), message)
+    return report.errors
