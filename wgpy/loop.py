@@ -68,15 +68,22 @@ class Loop:
         """Until stop(). A callback that raises is logged and the loop goes on: one bad
         event must not end the tunnel."""
         while self._running:
-            for fd, events in self._epoll.poll(self._timeout(), 32):
-                callback = self._watched.get(fd)
-                if callback is not None:
-                    self._guarded(callback, events | READ if events & _GONE else events)
-            while self._calls:
-                self._guarded(self._calls.popleft())
-            deadline = self.next_deadline()
-            if deadline is not None and deadline <= _boottime():
-                self._guarded(self.on_deadline)
+            self.turn()
+
+    def turn(self, longest: float | None = None) -> None:
+        """One round of waiting, of at most `longest` seconds, and of calling."""
+        wait = self._timeout()
+        if longest is not None:
+            wait = longest if wait is None else min(wait, longest)
+        for fd, events in self._epoll.poll(wait, 32):
+            callback = self._watched.get(fd)
+            if callback is not None:
+                self._guarded(callback, events | READ if events & _GONE else events)
+        while self._calls:
+            self._guarded(self._calls.popleft())
+        deadline = self.next_deadline()
+        if deadline is not None and deadline <= _boottime():
+            self._guarded(self.on_deadline)
 
     @staticmethod
     def _guarded(callback: Callable, *arguments) -> None:

@@ -15,8 +15,8 @@ class Room(PumpRoom):
         self._sockets = UdpSockets(int(options["listen_port"]))
         self._gate = Gate()
         udp = UdpPort(*self._sockets.fds()[0])
-        to_crypto = ring_end(fds, "black-crypto").producer()
-        from_crypto = ring_end(fds, "crypto-black").consumer()
+        to_crypto = ring_end(fds, "black-crypto").producer(datagrams=True)
+        from_crypto = ring_end(fds, "crypto-black").consumer(datagrams=True)
         self.ports = {"udp": udp, "to_crypto": to_crypto, "from_crypto": from_crypto}
         self.pumps = {"in": Pump(udp, self._gate.stage(), to_crypto),
                       "out": Pump(from_crypto, self._gate.tap(), udp)}

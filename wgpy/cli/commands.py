@@ -7,6 +7,8 @@ import sys
 
 import click
 
+from wgpy.cli.encryptor import encryptor
+from wgpy.cli.site import site
 from wgpy.config.values import key_base64, to_base64
 from wgpy.errors import HostError, WgpyError
 
@@ -38,6 +40,10 @@ def _fail(text: str, status: int) -> None:
 @click.version_option(package_name="wgpy", message="wgpy %(version)s")
 def cli() -> None:
     """WireGuard-compatible tunnels; wg(8) and wg-quick(8) work on them too."""
+
+
+cli.add_command(encryptor)
+cli.add_command(site)
 
 
 def _steps(json_: bool):

@@ -12,7 +12,7 @@ from wgpy.config.values import quoted
 from wgpy.crypto.apply import Applier
 from wgpy.crypto.clock import now as read_clock
 from wgpy.errors import WgpyError
-from wgpy.notices import CONFIRMED, Endpoint
+from wgpy.notices import CONFIRMED, KEY_NEEDED, Endpoint
 from wgpy.protocol.effects import SetEndpoint
 
 HANDSHAKES_A_TURN = 32
@@ -70,6 +70,14 @@ class Engine:
         """The interface went down: sessions end, configuration stays."""
         now = self._clock()
         self._run(self.device.stop(now), now)
+
+    def connect(self) -> None:
+        """Asks for a session with every peer whose endpoint is known, as after a restart
+        that may have lost sessions or handshakes. One that is younger than 5 s stays."""
+        now = self._clock()
+        for peer, slot in self._slots.items():
+            if self.plane.endpoint(slot) is not None:
+                self._run(self.device.notice(peer, KEY_NEEDED, now), now)
 
     def clear_sources(self) -> None:
         """Routes or addresses of the host changed: sticky sources may be wrong."""

@@ -41,10 +41,10 @@ class Channel:
             return None
         try:
             message = json.loads(data)
-            names = message.pop("fds", [])
-            if flags & (socket.MSG_TRUNC | socket.MSG_CTRUNC) or len(names) != len(fds):
+            names = [str(name) for name in message.pop("fds", [])]
+            if flags & (socket.MSG_TRUNC | socket.MSG_CTRUNC) or not len(names) == len(set(names)) == len(fds):
                 raise ValueError
-            return message, dict(zip(map(str, names), fds, strict=True))
+            return message, dict(zip(names, fds))
         except (ValueError, AttributeError, TypeError, RecursionError):
             for fd in fds:
                 os.close(fd)

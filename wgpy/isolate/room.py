@@ -19,6 +19,7 @@ def main() -> None:
     room = sys.argv[1] if len(sys.argv) == 2 else ""
     if room not in MODULES:
         sys.exit("usage: python -m wgpy.isolate.room black|crypto|red")
+    os.closerange(CONTROL_FD + 1, 65536)
     logging.basicConfig(level=logging.INFO, format=f"{room}: %(levelname)s: %(message)s")
     module = importlib.import_module(MODULES[room])
     channel = control.Channel(socket.socket(fileno=CONTROL_FD))

@@ -34,7 +34,8 @@ class LinkState(NamedTuple):
     foreign: bool  # in another network namespace than this process
 
 
-def _socket(groups: int) -> socket.socket:
+def netlink_socket(groups: int) -> socket.socket:
+    """Hears of changes in the network namespace of the calling thread."""
     s = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE)
     s.setblocking(False)
     s.bind((0, groups))
@@ -47,7 +48,7 @@ class LinkMonitor:
     def __init__(self, tun: Tun):
         self._tun = tun
         self._last: LinkState | None = None
-        self._socket = _socket(_GROUPS_LINK)
+        self._socket = netlink_socket(_GROUPS_LINK)
         try:
             self._socket.setsockopt(_SOL_NETLINK, _LISTEN_ALL_NSID, 1)
         except OSError as e:
@@ -127,7 +128,7 @@ class RouteMonitor:
     """`fileno()` is readable when an address or route of this namespace changed."""
 
     def __init__(self):
-        self._socket = _socket(_GROUPS_ROUTES)
+        self._socket = netlink_socket(_GROUPS_ROUTES)
 
     def fileno(self) -> int:
         return self._socket.fileno()

@@ -11,7 +11,7 @@ class Room(PumpRoom):
     def __init__(self, channel: Channel, options: dict, fds: dict[str, int]):
         super().__init__(channel)
         tun = TunPort(fds.pop("tun"), merge_tcp=bool(options["merge_tcp"]), merge_udp=bool(options["merge_udp"]))
-        to_crypto = ring_end(fds, "red-crypto").producer()
-        from_crypto = ring_end(fds, "crypto-red").consumer()
+        to_crypto = ring_end(fds, "red-crypto").producer(datagrams=False)
+        from_crypto = ring_end(fds, "crypto-red").consumer(datagrams=False)
         self.ports = {"tun": tun, "to_crypto": to_crypto, "from_crypto": from_crypto}
         self.pumps = {"out": Pump(tun, None, to_crypto), "in": Pump(from_crypto, None, tun)}

@@ -1,0 +1,258 @@
+"""The supervisor of one node's three rooms: builds what they live in, starts them,
+restarts what dies, reports. It runs as root and handles neither packets nor keys: it
+makes the rings without mapping them and passes key descriptors on without reading."""
+
+import heapq
+import json
+import logging
+import os
+import signal
+import socket
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from wgpy.config.site import Site
+from wgpy.daemon.supervisor_net import Namespaces, inside
+from wgpy.daemon.supervisor_room import RoomProcess
+from wgpy.errors import HostError, WgpyError
+from wgpy.loop import READ, Loop
+from wgpy.red import links, rtnl
+from wgpy.ring.backing import MemfdRing
+
+log = logging.getLogger("wgpy")
+
+ROOMS = ("crypto", "black", "red")
+TICK = 2.0           # s between looks at the rooms
+_SETTLE = 0.05       # s from a change of a link to looking at it
+_NETWORK = 0x1 | 0x10 | 0x40 | 0x100 | 0x400  # links, addresses, routes
+_NEWLINK, _DELLINK = 16, 17
+_RINGS = {"red-crypto": ("red", "crypto"), "crypto-black": ("crypto", "black"),
+          "black-crypto": ("black", "crypto"), "crypto-red": ("crypto", "red")}
+
+
+class Supervisor:
+    """`credentials`: descriptors that crypto gets at each of its starts, by name.
+    `on_ready()` is called once, when all rooms run; `on_failed(reason)` instead when a
+    room ends before that. `load()` reads the site file anew (SIGHUP)."""
+
+    def __init__(self, site: Site, text: bytes, run_dir: Path, *, credentials: dict[str, int] | None = None,
+                 load: Callable[[], tuple[Site, bytes]] | None = None):
+        self.site, self._text, self._run_dir, self._load = site, text, run_dir, load
+        self.credentials = credentials or {}
+        self.loop, self.net = Loop(), Namespaces(site)
+        self.on_ready: Callable[[], None] = lambda: None
+        self.on_failed: Callable[[str], None] = lambda reason: None
+        self._timers: list[tuple[float, int, Callable[[], None]]] = []
+        self._rings: dict[str, MemfdRing] = {}
+        self._monitors: list[socket.socket] = []
+        self._up = self._stopping = self._looking = False
+        self._written = ""
+        self.rooms = {name: RoomProcess(self.loop, name, give, self._message, self._ended)
+                      for name, give in zip(ROOMS, (self._give_crypto, self._give_black, self._give_red))}
+        self.loop.next_deadline = lambda: int(self._timers[0][0] * 1e9) if self._timers else None
+        self.loop.on_deadline = self._run_timers
+
+    # life
+
+    def build(self) -> None:
+        """Firewalls, routes, links, rings, then the rooms. WgpyError, OSError; nothing
+        stays behind then."""
+        try:
+            self.net.remove()
+            self.net.build()
+            for name in _RINGS:
+                self._rings[name] = MemfdRing.create(name)
+            self.net.ensure()
+            for name in (self.net.black, self.net.red):
+                self._monitor(name)
+            for room in self.rooms.values():
+                room.start()
+        except BaseException:
+            self.close()
+            raise
+        self.after(TICK, self._tick)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            self.loop.on_signal(number, self.stop)
+        self.loop.on_signal(signal.SIGHUP, self.reload)
+
+    def run(self) -> None:
+        """Until stop(), SIGTERM or SIGINT."""
+        self.loop.run()
+
+    def stop(self) -> None:
+        self.loop.stop()
+
+    def close(self) -> None:
+        """Ends the rooms and takes everything down. Idempotent."""
+        self._stopping = True
+        for room in self.rooms.values():
+            if room.pid:
+                room.state = "stopping"
+                room.send({"stop": True})
+        self._wait_for_rooms(1.0)
+        for room in self.rooms.values():
+            room.kill()
+        self._wait_for_rooms(5.0)
+        for s in self._monitors:
+            self.loop.forget(s.fileno())
+            s.close()
+        for ring in self._rings.values():
+            ring.close()
+        self._monitors, self._rings = [], {}
+        self.net.remove()
+
+    def _wait_for_rooms(self, seconds: float) -> None:
+        deadline = time.monotonic() + seconds
+        while any(r.pid for r in self.rooms.values()) and time.monotonic() < deadline:
+            self.loop.turn(0.05)
+
+    def after(self, seconds: float, call: Callable[[], None]) -> None:
+        heapq.heappush(self._timers, (_boottime() + seconds, id(call), call))
+
+    def _run_timers(self) -> None:
+        while self._timers and self._timers[0][0] <= _boottime():
+            heapq.heappop(self._timers)[2]()
+
+    # what rooms get
+
+    def _give_black(self) -> tuple[dict, dict[str, int]]:
+        return {"listen_port": self.site.node.listen_port}, self._ring_ends("black") | {"netns": self.net.open_in("black")}
+
+    def _give_red(self) -> tuple[dict, dict[str, int]]:
+        tun = self.net.tun
+        return ({"merge_tcp": tun.merge_tcp, "merge_udp": tun.merge_udp},
+                self._ring_ends("red") | {"netns": self.net.open_in("red"), "tun": os.dup(tun.fds[0])})
+
+    def _give_crypto(self) -> tuple[dict, dict[str, int]]:
+        fds = self._ring_ends("crypto") | {"site": self._site_descriptor()}
+        fds |= {name: os.dup(fd) for name, fd in self.credentials.items()}
+        return {"aead": os.environ.get("WGPY_AEAD")}, fds
+
+    def _site_descriptor(self) -> int:
+        fd = os.memfd_create("site", os.MFD_CLOEXEC)
+        os.write(fd, self._text)
+        return fd
+
+    def _ring_ends(self, room: str) -> dict[str, int]:
+        fds: dict[str, int] = {}
+        for name, (producer, consumer) in _RINGS.items():
+            if room in (producer, consumer):
+                ring = self._rings[name]
+                ends = ring.producer_fds() if room == producer else ring.consumer_fds()
+                fds |= dict(zip((f"ring.{name}.{part}" for part in ("own", "theirs", "data", "space")), ends))
+        return fds
+
+    # what rooms do
+
+    def _message(self, room: RoomProcess, message: dict, fds: dict[str, int]) -> None:
+        for fd in fds.values():
+            os.close(fd)
+        if "failed" in message:
+            self._look_soon()
+            room.kill()
+        elif self._up and message.get("ready") and room.name == "black":
+            self.rooms["crypto"].send({"restarted": "black"})
+        elif not self._up and all(r.state == "ready" for r in self.rooms.values()):
+            self._up = True
+            self.write_status()
+            self.on_ready()
+
+    def _ended(self, room: RoomProcess) -> None:
+        if self._stopping:
+            return
+        if not self._up:
+            self.on_failed(room.last_line or f"{room.name} ended")
+            self.stop()
+            return
+        self.after(room.pause(), lambda: self._start(room))
+
+    def _start(self, room: RoomProcess) -> None:
+        if self._stopping or room.pid:
+            return
+        try:
+            room.start()
+        except (OSError, WgpyError) as e:
+            log.error("cannot start %s: %s", room.name, e)
+            self.after(room.pause(), lambda: self._start(room))
+
+    def _tick(self) -> None:
+        self.write_status()
+        for room in self.rooms.values():
+            room.tick()
+        self.after(TICK, self._tick)
+
+    # the network
+
+    def _monitor(self, name: str) -> None:
+        """Links, addresses and routes of one namespace are followed from outside."""
+        with inside(name):
+            s = links.netlink_socket(_NETWORK)
+        self._monitors.append(s)
+        self.loop.watch(s.fileno(), READ, lambda _: self._network_event(s, name))
+
+    def _network_event(self, s: socket.socket, name: str) -> None:
+        kinds = set()
+        try:
+            while data := s.recv(65536):
+                kinds |= {kind for kind, _ in rtnl.messages(data)}
+        except BlockingIOError:
+            pass
+        except OSError:  # ENOBUFS: events were lost
+            kinds = {_NEWLINK}
+        if kinds & {_NEWLINK, _DELLINK}:
+            self._look_soon()
+        if name == self.net.black and self._up:
+            self.rooms["crypto"].send({"network": "changed"})
+
+    def _look_soon(self) -> None:
+        if not self._looking:
+            self._looking = True
+            self.after(_SETTLE, self._look)
+
+    def _look(self) -> None:
+        self._looking = False
+        try:
+            if self.net.ensure():
+                log.warning("the tunnel interface was made anew")
+                self.rooms["red"].kill()
+        except (OSError, WgpyError) as e:
+            log.error("network: %s", e)
+            self.after(TICK, self._look_soon)
+
+    def reload(self) -> None:
+        """Takes over a changed site file; peers that stay keep their sessions."""
+        try:
+            site, text = self._load()
+            self.net.reload(site)
+        except (OSError, WgpyError) as e:
+            log.error("the site file stays as it was: %s", e)
+            return
+        self.site, self._text = site, text
+        fd = self._site_descriptor()
+        self.rooms["crypto"].send({"site": "changed"}, {"site": fd})
+        os.close(fd)
+
+    # what others see
+
+    def describe(self) -> dict:
+        return {"node": self.site.node.name, "mode": self.site.node.mode, "pid": os.getpid(),
+                "up": self._up, "missing": self.net.missing(),
+                "rooms": {r.name: {"state": r.state, "pid": r.pid, "restarts": max(r.restarts, 0),
+                                   "status": r.status} for r in self.rooms.values()}}
+
+    def write_status(self) -> None:
+        text = json.dumps(self.describe())
+        if text == self._written:
+            return
+        fresh = self._run_dir / "status.json.new"
+        try:
+            fresh.write_text(text + "\n")
+            fresh.replace(self._run_dir / "status.json")
+            self._written = text
+        except OSError as e:
+            log.error("status.json: %s", e.strerror)
+
+
+def _boottime() -> float:
+    return time.clock_gettime(time.CLOCK_BOOTTIME)

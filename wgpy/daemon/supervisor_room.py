@@ -1,0 +1,179 @@
+"""One room as the supervisor sees it: a process, a channel, a stream of log lines. The
+room may have been taken over, so everything that it says is bounded, counted and cleaned."""
+
+import logging
+import os
+import re
+import signal
+import sys
+import time
+from collections.abc import Callable
+
+from wgpy.errors import WgpyError
+from wgpy.isolate import control
+from wgpy.loop import READ, Loop
+
+log = logging.getLogger("wgpy")
+
+BACKOFF_FIRST, BACKOFF_LAST = 0.2, 5.0  # s
+_STABLE = 10.0           # s alive after which the back-off starts anew
+_SILENT = 8.0            # s without an answer after which a room is killed
+_MESSAGES_A_TICK = 64    # a room that sends more between two ticks is killed
+_LOG_BYTES_A_TICK = 16384
+_UNPRINTABLE = re.compile(r"[^\x20-\x7e]")
+
+
+def clean(value, depth: int = 5):
+    """What may be shown and stored of a room's status: short printable strings, 64-bit
+    numbers, dictionaries and lists of them; None for anything else."""
+    if isinstance(value, bool) or (isinstance(value, int) and abs(value) < 1 << 64):
+        return value
+    if isinstance(value, str):
+        return _UNPRINTABLE.sub("?", value[:200])
+    if depth and isinstance(value, dict):
+        return {_UNPRINTABLE.sub("?", str(k)[:64]): clean(v, depth - 1) for k, v in list(value.items())[:1024]}
+    if depth and isinstance(value, list):
+        return [clean(v, depth - 1) for v in value[:1024]]
+    return None
+
+
+class RoomProcess:
+    """`give()` -> (options, descriptors by name) at each start; the descriptors are
+    closed here. `on_message(message, fds)` gets what the supervisor handles itself and
+    owns `fds`; `on_end()` is called when the process has ended, however it did."""
+
+    def __init__(self, loop: Loop, name: str, give: Callable[[], tuple[dict, dict[str, int]]],
+                 on_message: Callable, on_end: Callable[[], None]):
+        self.name, self._loop, self._give = name, loop, give
+        self._on_message, self._on_end = on_message, on_end
+        self.state, self.pid, self.restarts = "stopped", 0, -1
+        self.status: dict = {}
+        self.last_line = ""
+        self._backoff = BACKOFF_FIRST
+        self._channel: control.Channel | None = None
+        self._pidfd = self._log = -1
+
+    # life
+
+    def start(self) -> None:
+        """Returns at once; `state` becomes "ready" when the room says so."""
+        options, fds = self._give()
+        ours, theirs = control.pair()
+        reader, writer = os.pipe()
+        null = os.open(os.devnull, os.O_RDONLY)
+        try:
+            self.pid = os.posix_spawn(
+                sys.executable, [sys.executable, "-m", "wgpy.isolate.room", self.name], _environment(),
+                file_actions=[(os.POSIX_SPAWN_DUP2, old, new) for old, new in
+                              ((null, 0), (writer, 1), (writer, 2), (theirs.fileno(), 3))],
+                setsigmask=[], setsigdef=[signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE])
+            self._pidfd = os.pidfd_open(self.pid)
+            ours.send({"room": self.name} | options, fds)
+        finally:
+            for fd in (writer, null, *fds.values()):
+                os.close(fd)
+            theirs.close()
+        ours.sock.setblocking(False)
+        os.set_blocking(reader, False)
+        self._channel, self._log = ours, reader
+        self.state, self.status = "starting", {}
+        self.restarts += 1
+        self._started = self._heard = time.monotonic()
+        self._messages = self._logged = 0
+        self._loop.watch(ours.fileno(), READ, lambda _: self._receive())
+        self._loop.watch(reader, READ, lambda _: self._copy_log())
+        self._loop.watch(self._pidfd, READ, lambda _: self._ended())
+
+    def send(self, message: dict, fds: dict[str, int] | None = None) -> bool:
+        """False when the room is not there or does not read. Never blocks."""
+        return self._channel is not None and self._channel.send(message, fds)
+
+    def kill(self) -> None:
+        """The room's process dies with its waiting parent."""
+        if self._pidfd >= 0:
+            signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
+
+    def pause(self) -> float:
+        """Seconds to wait before the next start."""
+        if time.monotonic() - self._started > _STABLE:
+            self._backoff = BACKOFF_FIRST
+        wait, self._backoff = self._backoff, min(2 * self._backoff, BACKOFF_LAST)
+        return wait
+
+    def tick(self) -> None:
+        """To be called every second or two: asks for the status, kills what is stuck."""
+        self._messages = self._logged = 0
+        if self._pidfd < 0:
+            return
+        if time.monotonic() - self._heard > _SILENT:
+            log.error("%s does not answer: killed", self.name)
+            self._heard = time.monotonic()
+            self.kill()
+        elif self.state == "ready":
+            self.send({"ask": "status"})
+
+    # what it says
+
+    def _receive(self) -> None:
+        self._messages += 1
+        if self._messages > _MESSAGES_A_TICK:
+            log.error("%s floods its channel: killed", self.name)
+            self._loop.forget(self._channel.fileno())
+            self.kill()
+            return
+        try:
+            received = self._channel.receive()
+        except WgpyError as e:
+            log.error("%s: %s", self.name, e)
+            return
+        except BlockingIOError:
+            return
+        except OSError:
+            received = None
+        if received is None:
+            self._loop.forget(self._channel.fileno())
+            return
+        message, fds = received
+        self._heard = time.monotonic()
+        if message.get("ready") is True and self.state == "starting":
+            self.state = "ready"
+        elif isinstance(message.get("status"), dict):
+            self.status = clean(message["status"])
+        self._on_message(self, message, fds)
+
+    def _copy_log(self) -> None:
+        try:
+            data = os.read(self._log, 4096)
+        except BlockingIOError:
+            return
+        if not data:
+            self._loop.forget(self._log)
+            return
+        self._logged += len(data)
+        if self._logged > _LOG_BYTES_A_TICK:
+            return
+        for line in data.decode("ascii", "replace").splitlines():
+            if line.strip():
+                self.last_line = _UNPRINTABLE.sub("?", line[:400])
+                log.info("%s", self.last_line)
+
+    def _ended(self) -> None:
+        self._copy_log()
+        _, status = os.waitpid(self.pid, 0)
+        code = os.waitstatus_to_exitcode(status)
+        if self.state != "stopping":
+            log.error("%s ended with status %d", self.name, code)
+        for fd in (self._channel.fileno(), self._log, self._pidfd):
+            self._loop.forget(fd)
+        self._channel.close()
+        os.close(self._log)
+        os.close(self._pidfd)
+        self._channel, self._log, self._pidfd, self.pid = None, -1, -1, 0
+        self.state = "stopped"
+        self._on_end(self)
+
+
+def _environment() -> dict[str, str]:
+    """Nothing of the administrator's; a room finds its modules as this process does."""
+    return {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8", "PYTHONDONTWRITEBYTECODE": "1",
+            "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
