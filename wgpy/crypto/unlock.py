@@ -1,0 +1,128 @@
+"""Where the secret that opens a key store comes from: a credential's descriptor, or the
+administrator at a terminal. It lies in bytearrays, which the caller overwrites."""
+
+import os
+import termios
+
+from wgpy.crypto.keystore import KeyStore, Slot
+from wgpy.crypto.sealed import KEY_SIZE, KeyStoreError, WrongKey, wipe
+
+MAX_SECRET = 4096  # bytes of a credential
+MAX_TYPED = 512
+TRIES = 3
+
+
+def read_credential(fd: int) -> bytearray:
+    """All of it but one final newline, from the start where it has one: a descriptor
+    that is kept serves again. KeyStoreError when it is empty or too long."""
+    secret, buffer, done = bytearray(), bytearray(MAX_SECRET + 2), 0
+    try:
+        while done < len(buffer):
+            with memoryview(buffer)[done:] as rest:
+                try:
+                    got = os.preadv(fd, [rest], done)
+                except OSError:  # a pipe
+                    got = os.readv(fd, [rest])
+            if not got:
+                break
+            done += got
+    except OSError as e:
+        wipe(buffer)
+        raise KeyStoreError(f"credential: {e.strerror}") from None
+    end = done - 1 if done and buffer[done - 1] == 0x0A else done
+    secret += memoryview(buffer)[:end]
+    wipe(buffer)
+    if not 0 < len(secret) <= MAX_SECRET:
+        wipe(secret)
+        raise KeyStoreError(f"a credential has 1 to {MAX_SECRET} bytes")
+    return secret
+
+
+def ask(tty: int, prompt: str) -> bytearray:
+    """One line from a terminal, not echoed. KeyStoreError when it is none, or ended."""
+    buffer = bytearray(MAX_TYPED)
+    try:
+        before = termios.tcgetattr(tty)
+        silent = list(before)
+        silent[3] = silent[3] & ~(termios.ECHO | termios.ISIG) | termios.ICANON | termios.ECHONL
+        termios.tcsetattr(tty, termios.TCSAFLUSH, silent)
+        try:
+            os.write(tty, prompt.encode())
+            got = os.readv(tty, [buffer])
+        finally:
+            termios.tcsetattr(tty, termios.TCSAFLUSH, before)
+    except (OSError, termios.error):
+        raise KeyStoreError("no passphrase: not a terminal") from None
+    line = bytearray(memoryview(buffer)[:got])
+    wipe(buffer)
+    if not line.endswith(b"\n"):
+        wipe(line)
+        raise KeyStoreError("no passphrase" if not got else f"a passphrase has at most {MAX_TYPED} bytes")
+    line[-1] = 0
+    del line[-1]
+    return line
+
+
+def ask_new(tty: int) -> bytearray:
+    """Asked twice. KeyStoreError when the two differ or are empty."""
+    first, second = ask(tty, "new passphrase: "), ask(tty, "once more: ")
+    same = first == second
+    wipe(second)
+    if not same or not first:
+        wipe(first)
+        raise KeyStoreError("the two passphrases differ" if not same else "an empty passphrase")
+    return first
+
+
+def opened(slot: Slot, secret: bytearray) -> KeyStore:
+    """The secret is overwritten."""
+    try:
+        return KeyStore.open(slot, secret)
+    finally:
+        wipe(secret)
+
+
+def open_at_terminal(slot: Slot, tty: int, name: str) -> KeyStore:
+    """Up to three tries. KeyStoreError."""
+    for left in reversed(range(TRIES)):
+        try:
+            return opened(slot, ask(tty, f"passphrase of node {name}: "))
+        except WrongKey as e:
+            if not left:
+                raise
+            os.write(tty, f"{e}\n".encode())
+    raise AssertionError
+
+
+def open_inherited(slot: Slot, fds: dict[str, int], name: str) -> KeyStore:
+    """Takes `unlocked`, `credential` and `tty` out of `fds`; the first that is there
+    and filled decides. `unlocked` is a memfd that only keeps the file key of a console
+    passphrase for a restart of the room; it is filled here. KeyStoreError, HostError."""
+    sources = {n: fds.pop(n, None) for n in ("unlocked", "credential", "tty")}
+    try:
+        kept = sources["unlocked"]
+        if kept is not None and len(key := bytearray(os.pread(kept, KEY_SIZE, 0))) == KEY_SIZE:
+            try:
+                return KeyStore.open(slot, key=key)
+            except WrongKey:  # sealed anew meanwhile
+                os.ftruncate(kept, 0)
+            finally:
+                wipe(key)
+        if sources["credential"] is not None:
+            return opened(slot, read_credential(sources["credential"]))
+        if sources["tty"] is None:
+            raise KeyStoreError("the key store is locked: give a credential, or a terminal to ask at")
+        store = open_at_terminal(slot, sources["tty"], name)
+        if kept is not None:
+            keep(store, kept)
+        return store
+    finally:
+        for fd in sources.values():
+            if fd is not None:
+                os.close(fd)
+
+
+def keep(store: KeyStore, memfd: int) -> None:
+    key = store.file_key
+    os.pwrite(memfd, key, 0)
+    wipe(key)
