@@ -36,7 +36,7 @@ class Room(PumpRoom):
         self.loop, self.engine = Loop(), None
         self.requests: dict[str, Callable[[dict, dict[str, int]], None]] = {
             "ask": self._answer, "site": self._new_site, "network": lambda *_: self.engine.clear_sources(),
-            "restarted": lambda *_: self.engine.connect()}
+            "connect": lambda *_: self.connect()}
 
     def start(self) -> None:
         """Keys are read here, in the jailed process: its waiting parent never had them."""
@@ -56,12 +56,17 @@ class Room(PumpRoom):
         self.loop.watch(plane.notice_fd, READ, lambda _: self.engine.on_notices())
         self.loop.watch(self.channel.fileno(), READ, self._message)
         self.loop.next_deadline, self.loop.on_deadline = self.engine.next_deadline, self.engine.on_deadline
-        super().start()
 
     def run(self) -> None:
-        self.engine.start()
-        self.engine.connect()
         self.loop.run()
+
+    def connect(self) -> None:
+        """Black is there. Nothing is sent before: an initiation that got lost would keep
+        the next one back for 5 s. After a restart of black as of crypto, sessions are
+        asked for anew, since either end may have lost them."""
+        if not self.engine.device.up:
+            self.engine.start()
+        self.engine.connect()
 
     def status(self) -> dict:
         return super().status() | {"engine": self.engine.metrics()}

@@ -24,7 +24,7 @@ log = logging.getLogger("wgpy")
 
 ROOMS = ("crypto", "black", "red")
 TICK = 2.0           # s between looks at the rooms
-_SETTLE = 0.05       # s from a change of a link to looking at it
+_SETTLE = 0.05       # s from a change of a link, or a start of a room, to acting on it
 _NETWORK = 0x1 | 0x10 | 0x40 | 0x100 | 0x400  # links, addresses, routes
 _NEWLINK, _DELLINK = 16, 17
 _RINGS = {"red-crypto": ("red", "crypto"), "crypto-black": ("crypto", "black"),
@@ -151,9 +151,13 @@ class Supervisor:
         if "failed" in message:
             self._look_soon()
             room.kill()
-        elif self._up and message.get("ready") and room.name == "black":
-            self.rooms["crypto"].send({"restarted": "black"})
-        elif not self._up and all(r.state == "ready" for r in self.rooms.values()):
+        elif message.get("ready") is True:
+            self._ready(room)
+
+    def _ready(self, room: RoomProcess) -> None:
+        if room.name != "red" and self.rooms["crypto"].state == self.rooms["black"].state == "ready":
+            self.after(_SETTLE, lambda: self.rooms["crypto"].send({"connect": True}))
+        if not self._up and all(r.state == "ready" for r in self.rooms.values()):
             self._up = True
             self.write_status()
             self.on_ready()

@@ -6,7 +6,9 @@ import os
 import resource
 import signal
 import tempfile
+import threading
 
+from wgpy.errors import HostError
 from wgpy.isolate import kernel, seccomp
 
 # One uid a room, outside the ranges that distributions hand out.
@@ -44,12 +46,15 @@ def enter(room: str) -> None:
 
 def lock(room: str) -> None:
     """The last step, when the room has all it needs: no capabilities, no files, and
-    only the system calls of its list. Irrevocable."""
+    only the system calls of its list. Irrevocable, and only for threads that are made
+    afterwards: HostError when there are others already."""
+    if len(threading.enumerate()) > 1:
+        raise HostError("a room must not have threads before it is locked")
+    kernel.prctl(kernel.PR_SET_DUMPABLE, 0)
     kernel.drop_capabilities()
     kernel.prctl(kernel.PR_SET_NO_NEW_PRIVS, 1)
     kernel.landlock_everything()
     seccomp.allow_only(room)
-    kernel.prctl(kernel.PR_SET_DUMPABLE, 0)
 
 
 def _lock_memory() -> None:

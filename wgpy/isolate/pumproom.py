@@ -1,6 +1,7 @@
 """A room that only moves packets: its pumps and its answers to the supervisor."""
 
 import logging
+import os
 import threading
 
 from wgpy._fast.ports import Port, Pump
@@ -12,12 +13,18 @@ log = logging.getLogger("wgpy")
 
 
 def ring_end(fds: dict[str, int], ring: str) -> backing.End:
-    """Attaches to one end of a ring by its descriptors. KeyError, HostError."""
-    return backing.attach(*(fds.pop(f"ring.{ring}.{part}") for part in ("own", "theirs", "data", "space")))
+    """Attaches to one end of a ring by its descriptors; those of its memory are closed.
+    KeyError, HostError."""
+    own, theirs, data, space = (fds.pop(f"ring.{ring}.{part}") for part in ("own", "theirs", "data", "space"))
+    end = backing.attach(own, theirs, data, space)
+    os.close(own)
+    os.close(theirs)
+    return end
 
 
 class PumpRoom:
-    """`pumps` and `ports` by name, filled by the room before start()."""
+    """`pumps` and `ports` by name, filled by the room in its constructor, with the rights
+    of root, or in start(), jailed but not yet locked. run() is locked."""
 
     def __init__(self, channel: Channel):
         self.channel = channel
@@ -26,7 +33,11 @@ class PumpRoom:
         self._threads: list[threading.Thread] = []
 
     def start(self) -> None:
-        """Threads must exist before the last lock of the jail is turned."""
+        pass
+
+    def launch(self) -> None:
+        """Starts the pumps. Not before the lock: capabilities, Landlock and system call
+        filter are each thread's own, and only threads made later inherit them."""
         for name, pump in self.pumps.items():
             thread = threading.Thread(target=self._pump, args=(name, pump), daemon=True, name=name)
             self._threads.append(thread)

@@ -36,8 +36,9 @@ def main() -> None:
     jail.lock(room)
     gc.collect()
     gc.freeze()
-    channel.send({"ready": True})
     try:
+        running.launch()
+        channel.send({"ready": True})
         running.run()
     finally:
         sys.stdout.flush()
