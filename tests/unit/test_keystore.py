@@ -2,16 +2,13 @@
 
 import itertools
 import os
-import pty
 import random
-import termios
-import threading
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wgpy.crypto import keystore, sealed, unlock
+from wgpy.crypto import keystore, sealed
 from wgpy.crypto.keystore import BLOCK, FILE_SIZE, FileSlot, KeyStore
 from wgpy.crypto.sealed import AREA_SIZE, Cost, Damaged, Document, KeyStoreError, WrongKey
 from wgpy.errors import HostError
@@ -369,105 +366,3 @@ def test_a_file_with_a_descriptor_only(tmp_path):
         assert store.document.floor > 10**18
         with pytest.raises(HostError, match="key store"):
             store.save()
-
-
-# unlocking
-
-
-def memfd(data=b""):
-    fd = os.memfd_create("t")
-    os.write(fd, data)
-    return fd
-
-
-@pytest.mark.parametrize("data, secret", [(b"x", b"x"), (b"x\n", b"x"), (b"x\n\n", b"x\n"), (b"a" * 4096, b"a" * 4096)])
-def test_credentials(data, secret):
-    fd = memfd(data)
-    assert unlock.read_credential(fd) == secret
-    assert unlock.read_credential(fd) == secret, "it serves again after a restart"
-    os.close(fd)
-    reader, writer = os.pipe()
-    os.write(writer, data)
-    os.close(writer)
-    assert unlock.read_credential(reader) == secret
-    os.close(reader)
-
-
-@pytest.mark.parametrize("data", [b"", b"\n", b"a" * 4097, b"a" * 9000])
-def test_credentials_that_are_none(data):
-    fd = memfd(data)
-    with pytest.raises(KeyStoreError):
-        unlock.read_credential(fd)
-    os.close(fd)
-
-
-class Terminal:
-    """Types lines one after the other, each once the prompt for it is there."""
-
-    def __init__(self, *lines):
-        self.master, self.tty = pty.openpty()
-        self.shown, self.lines = b"", list(lines)
-        self.thread = threading.Thread(target=self._type)
-        self.thread.start()
-
-    def _type(self):
-        for line in self.lines:
-            while not self.shown.endswith(b": "):
-                self.shown += os.read(self.master, 1000)
-            self.shown += b"|"
-            os.write(self.master, line)
-
-    def close(self):
-        self.thread.join(10)
-        os.set_blocking(self.master, False)
-        try:
-            self.shown += os.read(self.master, 10000)
-        except BlockingIOError:
-            pass
-        return self.shown
-
-
-def test_a_passphrase_typed_is_not_shown(image):
-    terminal = Terminal(b"wrong\n", GOOD + b"\n")
-    store = unlock.open_at_terminal(Disk(image), os.dup(terminal.tty), "lima")
-    assert store.document.private_key == PRIVATE
-    shown = terminal.close()
-    assert b"passphrase of node lima" in shown and b"does not open" in shown
-    assert b"wrong" not in shown and GOOD not in shown
-    assert termios.tcgetattr(terminal.tty)[3] & termios.ECHO
-
-
-def test_three_wrong_ones_are_enough(image):
-    terminal = Terminal(b"a\n", b"b\n", b"c\n")
-    with pytest.raises(WrongKey):
-        unlock.open_at_terminal(Disk(image), terminal.tty, "lima")
-    terminal.close()
-
-
-def test_two_different_new_ones_are_refused():
-    terminal = Terminal(b"a\n", b"b\n")
-    with pytest.raises(KeyStoreError, match="differ"):
-        unlock.ask_new(terminal.tty)
-    terminal.close()
-
-
-def test_no_terminal():
-    reader, _ = os.pipe()
-    with pytest.raises(KeyStoreError, match="not a terminal"):
-        unlock.ask(reader, "x")
-
-
-def test_a_console_passphrase_is_asked_once_for_a_node_whose_room_restarts(image):
-    kept, terminal = memfd(), Terminal(GOOD + b"\n")
-    fds = {"unlocked": os.dup(kept), "tty": os.dup(terminal.tty)}
-    unlock.open_inherited(Disk(image), fds, "lima")
-    assert not fds and GOOD not in os.pread(kept, 1000, 0)
-    terminal.close()
-    store = unlock.open_inherited(Disk(image), {"unlocked": os.dup(kept)}, "lima")
-    assert store.document.private_key == PRIVATE
-    with pytest.raises(KeyStoreError, match="locked"):
-        unlock.open_inherited(created(OTHER), {"unlocked": os.dup(kept)}, "lima")
-    with pytest.raises(KeyStoreError, match="locked"):
-        unlock.open_inherited(Disk(image), {}, "lima")
-    with pytest.raises(WrongKey):
-        unlock.open_inherited(Disk(image), {"credential": memfd(OTHER)}, "lima")

@@ -1,0 +1,121 @@
+"""Connected clients of a local socket: each has a bounded buffer and its turn, and none
+can hold up another. A request ends with a blank line."""
+
+import errno
+import socket
+from collections.abc import Callable
+
+MAX_CLIENTS = 64
+MAX_REQUEST = 8 << 20  # bytes; room for every allowed IP that the plane can hold
+MAX_LINE = 1024
+_CHUNK = 65536
+_READ, _WRITE = 1, 4  # EPOLLIN, EPOLLOUT
+
+
+class Clients:
+    """`reply(client, block)` gives the text to answer a request with; it must not raise.
+    `may_be_long(start)` says of a request by its start whether its lines may have any
+    length up to MAX_REQUEST."""
+
+    def __init__(self, loop, reply: Callable[["Client", bytes], str],
+                 may_be_long: Callable[[bytes], bool] = lambda start: False):
+        self._loop, self.reply, self.may_be_long = loop, reply, may_be_long
+        self._clients: dict[int, Client] = {}
+
+    def __len__(self) -> int:
+        return len(self._clients)
+
+    def add(self, connection: socket.socket, who=None) -> None:
+        """Takes over a non-blocking connection; `who` is for reply()."""
+        if len(self._clients) >= MAX_CLIENTS:
+            self.drop_idlest()
+        client = Client(connection, self, who)
+        self._clients[client.fd] = client
+        self._loop.watch(client.fd, _READ, client.ready)
+
+    def accept(self, listener: socket.socket) -> None:
+        try:
+            connection, _ = listener.accept()
+        except OSError as e:  # gone again, or out of descriptors: the loop goes on
+            if e.errno in (errno.EMFILE, errno.ENFILE) and self._clients:
+                self.drop_idlest()
+            return
+        connection.setblocking(False)
+        self.add(connection)
+
+    def drop(self, client: "Client") -> None:
+        del self._clients[client.fd]
+        self._loop.forget(client.fd)
+        client.socket.close()
+
+    def drop_idlest(self) -> None:
+        """The client first in the table: active ones are moved to the end."""
+        self.drop(next(iter(self._clients.values())))
+
+    def touch(self, client: "Client") -> None:
+        self._clients[client.fd] = self._clients.pop(client.fd)
+
+    def want(self, client: "Client", events: int) -> None:
+        self._loop.watch(client.fd, events, client.ready)
+
+    def close(self) -> None:
+        for client in list(self._clients.values()):
+            self.drop(client)
+
+
+class Client:
+    """While a reply waits to be written nothing more is read."""
+
+    def __init__(self, connection: socket.socket, clients: Clients, who):
+        self.socket, self.fd, self._clients, self.who = connection, connection.fileno(), clients, who
+        self._in, self._out = bytearray(), bytearray()
+        self._seen = 0  # of self._in, searched for the end of a request
+        self._ended = False
+
+    def ready(self, events: int) -> None:
+        try:
+            if events & _READ and not self._out:
+                self._read()
+            self._serve()
+        except OSError:
+            self._clients.drop(self)
+
+    def _read(self) -> None:
+        data = self.socket.recv(_CHUNK)
+        self._ended = not data
+        self._in += data
+        self._clients.touch(self)
+
+    def _serve(self) -> None:
+        """At most one request a turn, so that a stream of them shares with others."""
+        if self._out:
+            self._write()
+            return
+        block = self._next_request()
+        if block is not None:
+            self._out += self._clients.reply(self, block).encode("ascii")
+            self._write()
+        elif self._ended:
+            self._clients.drop(self)
+
+    def _next_request(self) -> bytes | None:
+        end = self._in.find(b"\n\n", max(0, self._seen - 1))
+        if end < 0:
+            line = len(self._in) - (self._in.rfind(b"\n") + 1)
+            self._seen = len(self._in)
+            if len(self._in) > MAX_REQUEST or line > MAX_LINE and not self._clients.may_be_long(self._in[:16]):
+                raise ConnectionAbortedError("request too long")
+            return None
+        block = bytes(self._in[:end])
+        del self._in[:end + 2]
+        self._seen = 0
+        return block.lstrip(b"\n")
+
+    def _write(self) -> None:
+        try:
+            del self._out[:self.socket.send(self._out)]
+        except BlockingIOError:
+            pass
+        # EPOLLOUT also brings us back for a request that is buffered already.
+        again = self._out or b"\n\n" in self._in or self._ended
+        self._clients.want(self, _WRITE if again else _READ)
