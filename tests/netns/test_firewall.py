@@ -61,6 +61,35 @@ def test_additions_open_what_they_say(house):
     assert not pings(house.lan, "10.1.0.1")
 
 
+def test_additions_of_a_room_are_not_for_the_other_one(house):
+    """Seen with the room that asks taken over: its own rules are gone."""
+    ping = "icmp type echo-request accept"
+    house.load(SMALL + f'[firewall]\nblack = ["{ping}"]\nred = ["{ping}"]\n')
+    assert pings(house.out, WAN) and pings(house.lan, "10.1.0.1")
+    for taken, target, counted in ((house.red, "169.254.77.1", house.black),
+                                   (house.black, "169.254.77.2", house.red)):
+        taken.run("nft", "flush", "ruleset")
+        assert not pings(taken, target)
+        assert counters(counted)["input_dropped"] == 1
+        house.load(SMALL + f'[firewall]\nblack = ["{ping}"]\nred = ["{ping}"]\n')
+
+
+@pytest.mark.parametrize("target", [HOST, FAR, "198.51.100.1"])
+def test_a_probe_that_dies_on_the_way_gets_no_answer(house, target):
+    """Time exceeded and redirects come before the forward chain: the output chain holds them."""
+    probe = udp("192.0.2.1", target)
+    probe.ttl = 1
+    house.out.ip("route", "replace", f"{target}/32", "via", WAN)
+    try:
+        with Capture(house.out) as capture:
+            inject(house.out, probe, udp("192.0.2.1", target))
+            time.sleep(0.2)
+    finally:
+        house.out.ip("route", "del", f"{target}/32")
+    assert answers(capture) == []
+    assert counters(house.black)["output_dropped"] >= 1
+
+
 def test_sources_that_cannot_be_there_are_dropped(house):
     spoofed = ["10.2.0.9", "10.9.9.9", "198.51.100.1", "127.0.0.1", "169.254.77.1"]
     wrong = [udp(s, target) for s in spoofed for target in (FAR, WEB)]
@@ -114,6 +143,18 @@ def test_a_permit_taken_back_ends_connections(house):
         lan.settimeout(0.3)
         with pytest.raises(TimeoutError):
             lan.recv(9)
+
+
+def test_strangers_cannot_fill_the_table_of_connections(house):
+    """F3: the tunnel's datagrams are not tracked, in either direction."""
+    def tracked() -> int:
+        return int(house.black.run("sysctl", "-n", "net.netfilter.nf_conntrack_count").stdout)
+    before = tracked()
+    with bound(house.black, "0.0.0.0", PORT) as tunnel:
+        for n in range(1, 41):
+            inject(house.out, udp(f"198.51.100.{n}", WAN, PORT))
+            tunnel.sendto(b"answer", tunnel.recvfrom(99)[1])
+    assert tracked() < before + 20
 
 
 @pytest.mark.parametrize("web, wan", [(WEB, WAN), (WEB6, WAN6)])

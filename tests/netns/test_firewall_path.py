@@ -5,7 +5,7 @@ import time
 
 import pytest
 from netns.firewall_house import (
-    FAR, FAR6, HOST, HOST6, PORT, SMALL, TCP_PROTOCOL, WAN, WAN6, WEB, bound, built, house,
+    FAR, FAR6, HOST, HOST6, LARGE, PORT, SMALL, TCP_PROTOCOL, WAN, WAN6, WEB, bound, built, house,
     inject, udp)
 from scapy.layers.inet import ICMP, IP, TCP
 from scapy.layers.inet6 import ICMPv6PacketTooBig, IPv6
@@ -77,6 +77,35 @@ def test_the_path_mtu_of_a_clear_flow_is_learnt(house):
         inject(house.out, IP(src="192.0.2.1", dst=WAN)
                / ICMP(type=3, code=4, nexthopmtu=1300) / quoted)
         wait_until(lambda: client.getsockopt(socket.IPPROTO_IP, 14) == 1300, 2, "the path MTU")
+
+
+def test_the_internet_learns_of_a_narrow_lan(house):
+    """Red's own frag-needed, from an address that must not be seen outside."""
+    house.red.ip("link", "set", "eth1", "mtu", 1300)
+    try:
+        with bound(house.out, WEB, 9) as server, bound(house.lan, HOST, 0) as client:
+            client.sendto(b"?", (WEB, 9))
+            _, sender = server.recvfrom(9)
+            server.setsockopt(socket.IPPROTO_IP, 10, 2)
+            server.connect(sender)
+            with Capture(house.out) as capture:
+                server.send(bytes(1400))
+                wait_until(lambda: server.getsockopt(socket.IPPROTO_IP, 14) == 1300, 2, "path MTU")
+    finally:
+        house.red.ip("link", "set", "eth1", "mtu", 1500)
+    assert {f.source[0] for f in capture.frames() if not f.outgoing} <= {WAN, WAN6}
+
+
+@pytest.mark.parametrize("text", [SMALL, LARGE])
+@pytest.mark.parametrize("own, router", [(WAN, "192.0.2.1"), (WAN6, "2001:db8::1")])
+def test_fragments_of_the_tunnel_pass(house, text, own, router):
+    """A path that fragments outer datagrams is slow, not dead."""
+    house.load(text)
+    with bound(house.black, own, PORT) as tunnel, bound(house.out, router, 4500) as peer:
+        peer.sendto(bytes(4000), (own, PORT))
+        data, sender = tunnel.recvfrom(5000)
+        tunnel.sendto(data, sender)
+        assert len(peer.recv(5000)) == 4000
 
 
 @pytest.mark.parametrize("host, far", [(HOST, FAR), (HOST6, FAR6)])

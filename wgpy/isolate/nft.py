@@ -112,12 +112,12 @@ def _black_input(site: Site) -> Lines:
         yield f"{wan} {kind} accept"
     links = [site.wan.interface] + [CLEAR] * site.small
     yield f"iifname {_names(links)} ip6 hoplimit 255 {_NEIGHBOURS} accept"
-    yield f"{wan} ip6 saddr fe80::/10 ip6 hoplimit 255 icmpv6 type nd-router-advert accept"
     yield f"{wan} ip6 saddr fe80::/10 ip6 hoplimit 1 icmpv6 type mld-listener-query accept"
     if site.wan.dhcp:
         yield f"{wan} udp sport 67 udp dport 68 accept"
+        yield f"{wan} ip6 saddr fe80::/10 ip6 hoplimit 255 icmpv6 type nd-router-advert accept"
         yield f"{wan} ip6 saddr fe80::/10 udp sport 547 udp dport 546 accept"
-    yield from site.firewall.black
+    yield from _additions(site, site.firewall.black)
     yield _drop("input_dropped")
 
 
@@ -186,7 +186,7 @@ def _red_input(site: Site) -> Lines:
     yield f"iifname {_names(links)} ip6 hoplimit 255 {_NEIGHBOURS} accept"
     yield (f'iifname "{site.lan.interface}" ip6 saddr fe80::/10 ip6 hoplimit 1 '
            "icmpv6 type mld-listener-query accept")
-    yield from site.firewall.red
+    yield from _additions(site, site.firewall.red)
     yield _drop("input_dropped")
 
 
@@ -230,6 +230,13 @@ def _red_output(site: Site) -> Lines:
         yield f"{kind} accept"
     yield f"oifname {inner} ct state established accept"
     yield _drop("output_dropped")
+
+
+def _additions(site: Site, lines: Iterable[str]) -> Lines:
+    """Whatever they open, a room that was taken over does not get it in the other one."""
+    if lines and site.small:
+        yield f'iifname "{CLEAR}" {_drop("input_dropped")}'
+    yield from lines
 
 
 def _clamp(link: str, mtu: int) -> Lines:
