@@ -8,7 +8,7 @@
 
 #define lengthof(a) (sizeof(a) / sizeof *(a))
 
-enum { KEYS = 5, BATCH_MAX = 64, GUARD = 32, FILL = 0xa5 };
+enum { KEYS = 5, BATCH = 64, BATCH_MAX = 100, FILL = 0xa5 };
 
 extern const struct wg_aead aead_wide;
 static const struct wg_aead model = AEAD_MODEL("model");
@@ -225,6 +225,7 @@ static uint32_t consecutive(uint32_t i) { (void)i; return next_length++; }
 static uint32_t shuffled(uint32_t i) { (void)i; return rnd(4) ? rnd(200) : rnd(2100); }
 static uint32_t train(uint32_t i) { (void)i; return next_length; }
 static uint32_t any(uint32_t i) { (void)i; return rnd(8) ? rnd(9000) : rnd(WG_PACKET_MAX + 1); }
+static uint32_t giants_then_none(uint32_t i) { return i < 2 ? WG_PACKET_MAX : 0; }
 static uint32_t longest(uint32_t i) { return i ? 1420 : WG_PACKET_MAX; }
 
 static void check_batch(const struct wg_aead *aead, const struct wg_aead *reference,
@@ -247,16 +248,17 @@ static void check_lengths(const struct wg_aead *aead, const struct wg_aead *refe
     long packets = long_run ? atol(long_run) : 0;
 
     next_length = 0;
-    for (uint32_t n = 1; next_length <= 2100; n = n % BATCH_MAX + 1)
+    for (uint32_t n = 1; next_length <= 2100; n = n % BATCH + 1)
         check_batch(aead, reference, ours, theirs, n, consecutive);
-    for (uint32_t n = 1; n <= BATCH_MAX; n++)
+    for (uint32_t n = 1; n <= BATCH; n++)
         check_batch(aead, reference, ours, theirs, n, shuffled);
     for (next_length = 0; next_length < 1600; next_length += 97)
         check_batch(aead, reference, ours, theirs, 20, train);
     check_batch(aead, reference, ours, theirs, 12, any);
     check_batch(aead, reference, ours, theirs, 3, longest);
+    check_batch(aead, reference, ours, theirs, BATCH_MAX, giants_then_none);
     for (long done = 0; done < packets;) {
-        uint32_t n = 1 + rnd(BATCH_MAX);
+        uint32_t n = 1 + rnd(BATCH);
 
         check_batch(aead, reference, ours, theirs, n, rnd(20) ? shuffled : any);
         done += n;

@@ -1,5 +1,5 @@
 /* ChaCha20-Poly1305 of many packets at once; a template. A file for an instruction set
- * defines LANES, vec and the macros listed below, includes this, and gets a backend.
+ * defines what aead_group.h needs, includes this, and gets a backend.
  *
  * ChaCha20: vector i holds word i of the state of LANES blocks, one a lane, so a quarter
  * round is plain vector arithmetic. A lane may hold any block of any packet: the blocks
@@ -12,18 +12,12 @@
  * as the packet's key block is made, which is done AHEAD packets before its data.
  *
  * Keystream waits in a ring. Opening makes it before the tag is known but combines it
- * with the ciphertext only after the tag was right. Packets of more than LARGE blocks
- * do not fit the ring, so their keystream is made after the tag was checked.
+ * with the ciphertext only after the tag was right. When the ring is full, Poly1305 runs
+ * alone until the oldest packet's tag is known and its keystream can be used.
  *
  * Nothing branches on or indexes with key, plaintext or keystream; the verdict on a tag
- * is public. All scratch memory is wiped before return.
- *
- *   ROT16 ROT12 ROT8 ROT7 (v)       rotate each 32-bit lane left
- *   LO32 HI32 LO64 HI64 (a, b)      interleave within each 128 bits
- *   STORE_BLOCKS (p, a, b)          for each 128-bit part q: a's and b's to p + 256 q, aligned
- *   SPILL (x)                       keep x in memory now, where registers are few */
-#include "aead.h"
-#include "aead_poly.h"
+ * is public. All scratch memory is wiped before return. */
+#include "aead_group.h"
 
 #include <stdlib.h>
 
@@ -35,11 +29,8 @@
 enum {
     WINDOW = 64,        /* packets in flight; a power of two */
     RING = 256,         /* blocks of keystream; a power of two */
-    LARGE = 160,
     AHEAD = 2,
     SHORT = 5,          /* Poly1305 blocks not worth weaving */
-    PAIR = LANES / 4,   /* blocks of each chain a double round when two run */
-    ALONE = (3 * LANES + 7) / 8,
 };
 #define NO_JOB UINT32_MAX
 
@@ -69,102 +60,7 @@ struct engine {
     bool sealing;
 };
 
-typedef vec loose __attribute__((aligned(1)));
-
-/* Two quarter rounds side by side: one alone is a chain of dependent instructions, and
- * compilers keep the order they are given. Where 16 registers must do, SPILL sends the
- * two words c that rest to memory: the others are all needed soon, and a trip through
- * memory would lengthen the chain. */
-#define TWICE(a, b, c, d, e, f, g, h) \
-    (a += b, e += f, d ^= a, h ^= e, d = ROT16(d), h = ROT16(h), \
-     c += d, g += h, b ^= c, f ^= g, b = ROT12(b), f = ROT12(f), \
-     a += b, e += f, d ^= a, h ^= e, d = ROT8(d), h = ROT8(h), \
-     c += d, g += h, b ^= c, f ^= g, b = ROT7(b), f = ROT7(f))
-#define STEP0 SPILL(xa); SPILL(xb); TWICE(x0, x4, x8, xc, x1, x5, x9, xd)
-#define STEP1 SPILL(x8); SPILL(x9); TWICE(x2, x6, xa, xe, x3, x7, xb, xf)
-#define STEP2 TWICE(x0, x5, xa, xf, x1, x6, xb, xc)
-#define STEP3 SPILL(xa); SPILL(xb); TWICE(x2, x7, x8, xd, x3, x4, x9, xe)
-
-/* Words 4k to 4k+7 of all blocks: two 4 x 4 transpositions in each 128 bits, which are
- * half a block each then. */
-#define TRANSPOSE(u, a, b, c, d) do { \
-        vec t0 = LO32(a, b), t1 = HI32(a, b), t2 = LO32(c, d), t3 = HI32(c, d); \
-        u[0] = LO64(t0, t2), u[1] = HI64(t0, t2), u[2] = LO64(t1, t3), u[3] = HI64(t1, t3); \
-    } while (0)
-#define STORE_HALF(p, a, b, c, d, e, f, g, h) do { \
-        vec u[4], v[4]; \
-        TRANSPOSE(u, a, b, c, d); \
-        TRANSPOSE(v, e, f, g, h); \
-        for (int k = 0; k < 4; k++) \
-            STORE_BLOCKS((p) + 64 * k, u[k], v[k]); \
-    } while (0)
-
-/* The blocks due at quarter `step` of a double round. */
-#define ABSORB(step) do { \
-        const int blocks = chains == 2 ? PAIR : ALONE; \
-        for (int j = (blocks * step) / 4; j < (blocks * (step + 1)) / 4; j++, a.at += 16) { \
-            poly_block(&a, a.at); \
-            if (chains == 2) { \
-                poly_block(&b, b.at); \
-                b.at += 16; \
-            } \
-        } \
-    } while (0)
-
-/* One group of blocks into `ks`; meanwhile the first `woven` double rounds absorb PAIR
- * blocks of each chain (chains = 2) or ALONE blocks of a. */
-POLY_INLINE void make_group(const uint32_t (*row)[LANES], uint8_t *ks, int woven, int chains,
-                            struct poly *pa, struct poly *pb)
-{
-    const vec *in = (const vec *)row;
-    vec x0 = in[0], x1 = in[1], x2 = in[2], x3 = in[3], x4 = in[4], x5 = in[5], x6 = in[6], x7 = in[7];
-    vec x8 = in[8], x9 = in[9], xa = in[10], xb = in[11], xc = in[12], xd = in[13], xe = in[14], xf = in[15];
-    struct poly a = *pa, b = *pb;
-    int i = 0;
-
-    for (; chains && i < woven; i++) {
-        STEP0;
-        ABSORB(0);
-        STEP1;
-        ABSORB(1);
-        STEP2;
-        ABSORB(2);
-        STEP3;
-        ABSORB(3);
-    }
-    for (; i < 10; i++) {
-        STEP0;
-        STEP1;
-        STEP2;
-        STEP3;
-    }
-    if (chains)
-        *pa = a;
-    if (chains == 2)
-        *pb = b;
-    x0 += in[0], x1 += in[1], x2 += in[2], x3 += in[3];
-    x4 += in[4], x5 += in[5], x6 += in[6], x7 += in[7];
-    STORE_HALF(ks, x0, x1, x2, x3, x4, x5, x6, x7);
-    x8 += in[8], x9 += in[9], xa += in[10], xb += in[11];
-    xc += in[12], xd += in[13], xe += in[14], xf += in[15];
-    STORE_HALF(ks + 32, x8, x9, xa, xb, xc, xd, xe, xf);
-}
-
-/* Apart, because each needs all registers. */
-static __attribute__((noinline)) void group(const uint32_t (*row)[LANES], uint8_t *ks, struct poly *a)
-{
-    make_group(row, ks, 0, 0, a, a);
-}
-static __attribute__((noinline)) void group_one(const uint32_t (*row)[LANES], uint8_t *ks, int woven,
-                                                struct poly *a)
-{
-    make_group(row, ks, woven, 1, a, a);
-}
-static __attribute__((noinline)) void group_two(const uint32_t (*row)[LANES], uint8_t *ks, int woven,
-                                                struct poly *a, struct poly *b)
-{
-    make_group(row, ks, woven, 2, a, b);
-}
+typedef vec loose __attribute__((aligned(1))); /* in packets */
 
 static struct flight *flight_of(struct engine *e, uint32_t job) { return &e->flight[job % WINDOW]; }
 
@@ -197,33 +93,26 @@ static bool ring_has_room(struct engine *e)
     return e->ended > e->next || e->made + LANES - (oldest->start + oldest->done / 64) <= RING;
 }
 
-/* Data blocks of the packet at `next` into the lanes from *lane on; false if it must
- * wait for its tag. A packet already refused needs none. */
-static bool fill_data(struct engine *e, uint32_t *lane)
+/* Data blocks of the packet at `next` into the lanes from `lane` on; how many. */
+static uint32_t fill_data(struct engine *e, uint32_t lane)
 {
-    struct wg_aead_job *job = &e->job[e->next];
-    struct flight *f = flight_of(e, e->next);
-    uint32_t blocks = (job->len + 63) / 64, take = 0;
+    const struct wg_aead_job *job = &e->job[e->next];
+    uint32_t blocks = (job->len + 63) / 64, take = blocks - e->block;
 
-    if (!e->sealing && blocks > LARGE && !f->good && !f->ended)
-        return false;
-    if (f->ended)
-        e->block = blocks;
-    else
-        take = blocks - e->block < LANES - *lane ? blocks - e->block : LANES - *lane;
+    if (take > LANES - lane)
+        take = LANES - lane;
     if (!e->block)
-        f->start = e->made + *lane;
+        flight_of(e, e->next)->start = e->made + lane;
     if (take) {
-        set_lanes(e, *lane, take, job, 1 + e->block);
-        e->piece[e->pieces++] = (struct piece){e->next, *lane, e->block, take};
+        set_lanes(e, lane, take, job, 1 + e->block);
+        e->piece[e->pieces++] = (struct piece){e->next, lane, e->block, take};
     }
-    *lane += take;
     e->block += take;
     if (e->block == blocks) {
         e->next++;
         e->block = 0;
     }
-    return true;
+    return take;
 }
 
 /* Chooses what the next group makes; false if nothing can be made now. */
@@ -242,7 +131,9 @@ static bool fill(struct engine *e)
             f->good = f->ended = false;
             set_lanes(e, lane, 1, &e->job[e->keyed], 0);
             e->piece[e->pieces++] = (struct piece){e->keyed++, lane++, 0, 0};
-        } else if (e->next >= e->keyed || !fill_data(e, &lane)) {
+        } else if (e->next < e->keyed) {
+            lane += fill_data(e, lane);
+        } else {
             break;
         }
     }
