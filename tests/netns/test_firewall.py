@@ -214,6 +214,29 @@ def test_a_protected_destination_is_stopped_in_each_room(house):
         house.red.batch("route add 10.2.0.0/24 dev secure0", "route add fd02::/64 dev secure0")
 
 
+def test_black_believes_nothing_of_a_red_that_was_taken_over(house):
+    house.load(SMALL + '[bypass]\nnetworks = ["203.0.113.0/24"]\n')
+    house.red.run("nft", "flush", "ruleset")
+    wrong = [udp("10.9.9.9", WEB), udp("198.51.100.9", WEB), udp("2001:db8:9::1", WEB6)]
+    send = lambda: inject(house.lan, *wrong)  # noqa: E731
+    assert not reached(house.out, "eth0", send, lambda f: f.protocol == UDP_PROTOCOL)
+    assert counters(house.black)["clear_spoofed"] == len(wrong)
+    send = lambda: inject(house.lan, udp(HOST6, WEB6), udp(HOST, "192.0.2.1"))  # noqa: E731
+    assert not reached(house.out, "eth0", send, lambda f: f.protocol == UDP_PROTOCOL)
+    assert counters(house.black)["forward_dropped"] == 2
+    assert pings(house.lan, WEB)
+
+
+def test_red_believes_nothing_of_a_black_that_was_taken_over(house):
+    house.black.run("nft", "flush", "ruleset")
+    wrong = [udp(FAR, HOST), udp("10.1.0.9", HOST), udp(FAR6, HOST6)]
+    new = [udp("192.0.2.1", HOST), udp("169.254.77.1", HOST), udp("2001:db8::1", HOST6)]
+    send = lambda: inject(house.black, *wrong, *new)  # noqa: E731
+    assert not reached(house.lan, "eth0", send, lambda f: f.protocol == UDP_PROTOCOL)
+    assert counters(house.red)["clear_spoofed"] == len(wrong)
+    assert counters(house.red)["forward_dropped"] == len(new)
+
+
 def test_black_itself_sends_nothing_protected(house):
     with bound(house.black, "0.0.0.0", PORT) as s:
         with pytest.raises(PermissionError):

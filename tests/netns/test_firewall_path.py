@@ -108,6 +108,20 @@ def test_fragments_of_the_tunnel_pass(house, text, own, router):
         assert len(peer.recv(5000)) == 4000
 
 
+def test_routers_of_the_other_site_may_say_too_big(house):
+    """An ICMP error about a permitted flow, from an address that no permit covers."""
+    house.load(SMALL.replace('to = ["cusco"]', f'to = ["{FAR}/32"]'))
+    with bound(house.far, FAR, 9) as server, bound(house.lan, HOST, 0) as client:
+        client.setsockopt(socket.IPPROTO_IP, 10, 2)
+        client.connect((FAR, 9))
+        client.send(b"?")
+        port = server.recvfrom(9)[1][1]
+        for quoted in (port + 1, port):
+            inject(house.far, IP(src="10.2.0.200", dst=HOST)
+                   / ICMP(type=3, code=4, nexthopmtu=1350) / udp(HOST, FAR, 9, quoted))
+        wait_until(lambda: client.getsockopt(socket.IPPROTO_IP, 14) == 1350, 2, "the path MTU")
+
+
 @pytest.mark.parametrize("host, far", [(HOST, FAR), (HOST6, FAR6)])
 def test_hosts_learn_the_tunnels_mtu(house, host, far):
     level, mtu, discover = (41, 24, 23) if ":" in far else (0, 14, 10)

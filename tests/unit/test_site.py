@@ -86,6 +86,7 @@ ERRORS = [
     ("= 51820\n[wan]", '= 51820\nstate = "/var/../etc"\n[wan]', 5, "node.state", "absolute path"),
     ("[wan]", "[wam]", 5, "wam", "did you mean 'wan'"),
     ('"eth0"', '"eth0;"', 6, "wan.interface", "not the name of an interface"),
+    ('"eth0"', '"-force"', 6, "wan.interface", "not the name of an interface"),
     ('"eth0"', '"secure0"', 6, "wan.interface", "link of the rooms"),
     ('"eth1"', '"eth0"', 10, "lan.interface", "the WAN has the same"),
     ('"192.0.2.10/24"', '"192.0.2.0/24"', 7, "wan.addresses", "address of the network"),

@@ -65,7 +65,8 @@ def _state(value: object) -> str:
 
 
 def _link(value: object) -> str:
-    if not values.INTERFACE_NAME.match(_text(value)):
+    # one that begins with a sign would be an option of ip(8)
+    if not values.INTERFACE_NAME.match(_text(value)) or not (value[0].isalnum() or value[0] == "_"):
         raise ValueError(f"{values.quoted(value)} is not the name of an interface")
     if value in ROOM_LINKS:
         raise ValueError(f"{value!r} is a link of the rooms themselves")
