@@ -225,6 +225,10 @@ def test_black_believes_nothing_of_a_red_that_was_taken_over(house):
     assert not reached(house.out, "eth0", send, lambda f: f.protocol == UDP_PROTOCOL)
     assert counters(house.black)["forward_dropped"] == 2
     assert pings(house.lan, WEB)
+    house.red.ip("route", "add", "10.1.0.77/32", "via", "169.254.77.1")
+    inject(house.red, udp(HOST, "10.1.0.77"))
+    house.red.ip("route", "del", "10.1.0.77/32")
+    assert counters(house.black)["protected_in_clear"] == 1, "the LAN's own networks count too"
 
 
 def test_red_believes_nothing_of_a_black_that_was_taken_over(house):
