@@ -1,0 +1,39 @@
+"""The Spin model of rings (ring.pml): the protocol holds, and holds for its reasons, for
+each rule left out is found."""
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+MODEL = Path(__file__).with_name("ring.pml")
+
+
+def errors(tmp_path: Path, *defines: str) -> tuple[int, str]:
+    """Errors that an exhaustive search finds, and what it printed."""
+    if not shutil.which("spin") or not shutil.which("gcc"):
+        pytest.fail("spin and gcc are needed: apt-get install --no-install-recommends spin gcc", pytrace=False)
+    for command in (["spin", "-a", *(f"-D{d}" for d in defines), str(MODEL)],
+                    ["gcc", "-O1", "-w", "-DSAFETY", "-DNOREDUCE", "-DCOLLAPSE", "-o", "pan", "pan.c"]):
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+        assert done.returncode == 0, done.stdout + done.stderr
+    # -E: both asleep is judged by the observer, not as an invalid end state
+    search = subprocess.run(["./pan", "-m1000000", "-E"], cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert "max search depth too small" not in search.stdout
+    return int(re.search(r"errors: (\d+)", search.stdout).group(1)), search.stdout
+
+
+@pytest.mark.parametrize("defines", [("KILLS=0", "RECORDS=6", "SLOTS=3"), ("KILLS=2", "RECORDS=3"), ("KILLS=1", "LOSSY", "RECORDS=3")],
+                         ids=" ".join)
+def test_no_wakeup_is_lost_and_no_wrong_slot_read(tmp_path, defines):
+    found, output = errors(tmp_path, *defines)
+    assert found == 0, output
+    assert int(re.search(r"(\d+) states, stored", output).group(1)) > 10_000
+
+
+@pytest.mark.parametrize("rule", ["NO_RECHECK", "NO_SPACE_RECHECK", "NO_ATTACH_KICK", "EARLY_PUBLISH", "EARLY_TAIL",
+                                  "NO_DETACH", "OLD_EPOCH"])
+def test_a_rule_left_out_is_found(tmp_path, rule):
+    found, output = errors(tmp_path, rule)
+    assert found == 1 and "assertion violated" in output
