@@ -42,7 +42,8 @@ def test_rekey_under_traffic(arena, who):
     for outgoing in (True, False):
         assert len(capture.indices(outgoing)) == 2, "one new session, in both directions"
     assert [f.kind for f in capture.frames(INITIATION, RESPONSE)] == [INITIATION, RESPONSE]
-    assert seen[0].sent > 15 and seen[0].lost <= 1
+    # answers in flight in the session just removed are lost, and the emulated machine is slow
+    assert seen[0].sent > 15 and seen[0].lost <= (5 if arena.peer == "kernel" else 1)
 
 
 def move(arena, mover, outside: int):
