@@ -84,6 +84,7 @@ def up(path: str, *, foreground: bool = False, credentials: dict[str, int] | Non
     lock = Lock(site.node.name)
     path = os.path.abspath(path)
     if foreground:
+        logging.basicConfig(level=logging.INFO, format="%(levelname)s: %(message)s")
         _serve(path, site, text, lock, credentials, _notify_systemd)
         return
     reader, writer = os.pipe()

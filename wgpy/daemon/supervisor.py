@@ -3,6 +3,7 @@ restarts what dies, reports. It runs as root and handles neither packets nor key
 makes the rings without mapping them and passes key descriptors on without reading."""
 
 import heapq
+import itertools
 import json
 import logging
 import os
@@ -44,6 +45,7 @@ class Supervisor:
         self.on_ready: Callable[[], None] = lambda: None
         self.on_failed: Callable[[str], None] = lambda reason: None
         self._timers: list[tuple[float, int, Callable[[], None]]] = []
+        self._order = itertools.count()
         self._rings: dict[str, MemfdRing] = {}
         self._monitors: list[socket.socket] = []
         self._up = self._stopping = self._looking = False
@@ -108,7 +110,7 @@ class Supervisor:
             self.loop.turn(0.05)
 
     def after(self, seconds: float, call: Callable[[], None]) -> None:
-        heapq.heappush(self._timers, (_boottime() + seconds, id(call), call))
+        heapq.heappush(self._timers, (_boottime() + seconds, next(self._order), call))
 
     def _run_timers(self) -> None:
         while self._timers and self._timers[0][0] <= _boottime():

@@ -63,7 +63,7 @@ class RoomProcess:
         null = os.open(os.devnull, os.O_RDONLY)
         try:
             self.pid = os.posix_spawn(
-                sys.executable, [sys.executable, "-m", "wgpy.isolate.room", self.name], _environment(),
+                sys.executable, [sys.executable, "-m", "wgpy.isolate.room", self.name], _environment(self.name),
                 file_actions=[(os.POSIX_SPAWN_DUP2, old, new) for old, new in
                               ((null, 0), (writer, 1), (writer, 2), (theirs.fileno(), 3))],
                 setsigmask=[], setsigdef=[signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE])
@@ -173,7 +173,9 @@ class RoomProcess:
         self._on_end(self)
 
 
-def _environment() -> dict[str, str]:
-    """Nothing of the administrator's; a room finds its modules as this process does."""
+def _environment(room: str) -> dict[str, str]:
+    """Nothing of the administrator's; a room finds its modules as this process does. In
+    crypto freed memory is overwritten: CPython's copies of keys end there."""
+    wiping = {"PYTHONMALLOC": "malloc", "GLIBC_TUNABLES": "glibc.malloc.perturb=90:glibc.malloc.tcache_count=0"}
     return {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8", "PYTHONDONTWRITEBYTECODE": "1",
-            "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
+            "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)} | (wiping if room == "crypto" else {})

@@ -1,0 +1,137 @@
+"""No key is anywhere but in crypto, and a retired one is not there either (F1, F6): a
+search of whole processes, their open files, logs and directories for keys that the test
+knows, the transport keys because it played the peer itself."""
+
+import base64
+import os
+import re
+import signal
+from pathlib import Path
+
+import pytest
+from rooms.nodes import ROOMS, WEB, Pair
+from rooms.third_peer import ThirdPeer
+from wgpy.lab.netns import wait_until
+from wgpy.lab.traffic import ping
+
+pytestmark = pytest.mark.netns
+CHUNK = 8 << 20
+
+
+def memory(pid):
+    """All readable memory of a process, in overlapping chunks."""
+    with open(f"/proc/{pid}/maps") as f:
+        regions = [re.match(r"([0-9a-f]+)-([0-9a-f]+) r", line) for line in f if "[v" not in line]
+    with open(f"/proc/{pid}/mem", "rb", buffering=0) as mem:
+        for region in filter(None, regions):
+            at, end = (int(n, 16) for n in region.groups())
+            while at < end:
+                try:
+                    yield os.pread(mem.fileno(), min(CHUNK, end - at), at)
+                except OSError:  # a device's or a hole's
+                    break
+                at += CHUNK - 64 if end - at > CHUNK else CHUNK
+
+
+def open_files(pid):
+    for name in os.listdir(f"/proc/{pid}/fd"):
+        path = f"/proc/{pid}/fd/{name}"
+        if os.readlink(path).startswith("/") and Path(path).is_file():
+            yield Path(path).read_bytes()
+    for name in ("cmdline", "environ", "status"):
+        yield Path(f"/proc/{pid}/{name}").read_bytes()
+
+
+def found(keys, chunks):
+    """Names of the keys that occur in any form a key is written in."""
+    forms = [(name, form) for name, key in keys.items()
+             for form in (key, key.hex().encode(), base64.b64encode(key)[:42])]
+    out = set()
+    for chunk in chunks:
+        out |= {name for name, form in forms if form in chunk}
+    return out
+
+
+@pytest.fixture(scope="module")
+def watched(tmp_path_factory):
+    """(pair, third peer): node a has a session with b, with traffic, and one with us."""
+    directory = tmp_path_factory.mktemp("keys")
+    pair = Pair(directory)
+    third = ThirdPeer(pair.internet, WEB, pair.a.public, pair.a.psk)
+    try:
+        pair.a.write_site([pair.b], f"""
+[[site]]
+name = "c"
+public_key = "{base64.b64encode(third.public).decode()}"
+networks = ["10.3.0.0/24"]
+endpoints = ["{WEB}:51820"]
+psk = "ab"
+""")
+        pair.start()
+        assert ping(pair.a.host, pair.b.address, wait=8).lost == 0
+        wait_until(lambda: third.sessions, 8, "a session with the third peer")
+        yield pair, third
+    finally:
+        third.close()
+        pair.close()
+
+
+def known_keys(pair, third):
+    keys = {"private": pair.a.private, "psk": pair.a.psk}
+    for i in range(len(third.sessions)):
+        keys |= {f"session {i} send": third.keys(i)[1], f"session {i} receive": third.keys(i)[0]}
+    return keys
+
+
+def test_crypto_has_the_keys(watched):
+    """So that the searches below could find them."""
+    pair, third = watched
+    keys = known_keys(pair, third)
+    assert len(keys) >= 4
+    assert found(keys, memory(pair.a.pid("crypto"))) == set(keys)
+
+
+@pytest.mark.parametrize("room", ["black", "red"])
+def test_no_key_in_the_memory_or_the_files_of_an_outer_room(watched, room):
+    pair, third = watched
+    pid = pair.a.pid(room)
+    parent = int(re.search(r"PPid:\t(\d+)", Path(f"/proc/{pid}/status").read_text())[1])
+    for process in (pid, parent):
+        assert not found(known_keys(pair, third), memory(process))
+        assert not found(known_keys(pair, third), open_files(process))
+
+
+def test_no_key_in_the_supervisor_nor_in_what_waits_for_crypto(watched):
+    pair, third = watched
+    crypto = pair.a.pid("crypto")
+    parent = int(re.search(r"PPid:\t(\d+)", Path(f"/proc/{crypto}/status").read_text())[1])
+    for process in (pair.a.process.pid, parent):
+        assert not found(known_keys(pair, third), memory(process))
+    assert not found(known_keys(pair, third), open_files(parent))
+
+
+def test_no_key_in_a_log_or_a_directory(watched):
+    pair, third = watched
+    files = [p for p in pair.a.run_dir.parent.rglob("*") if p.is_file()]
+    assert len(files) >= 4
+    assert not found(known_keys(pair, third), (p.read_bytes() for p in files))
+
+
+def test_retired_keys_are_gone_from_crypto(watched):
+    """A session that two newer ones followed, then all of a peer that was removed."""
+    pair, third = watched
+    for _ in range(3):
+        third.new_session()
+    keys = {k: v for k, v in known_keys(pair, third).items() if k.startswith("session")}
+    crypto = pair.a.pid("crypto")
+    left = found(keys, memory(crypto))
+    last = len(third.sessions) - 1
+    assert f"session {last} send" in left and f"session {last} receive" in left
+    assert left <= {f"session {i} {way}" for i in (last, last - 1) for way in ("send", "receive")}, left
+
+    pair.a.write_site([pair.b])
+    pair.a.process.send_signal(signal.SIGHUP)
+    wait_until(lambda: "new site file" in pair.a.log.read_text(), 5, "the new site file")
+    assert not found(keys, memory(crypto))
+    assert pair.a.pid("crypto") == crypto and ping(pair.a.host, pair.b.address).lost == 0
+    assert set(ROOMS) == set(pair.a.status()["rooms"])
