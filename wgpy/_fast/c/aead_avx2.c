@@ -2,15 +2,17 @@
  * shuffle, else two shifts. */
 #if defined(__x86_64__)
 
+#include "aead.h"
 #include "aead_cpu.h"
+
+#include <immintrin.h>
 
 static bool avx2_supported(void)
 {
     return cpu_saves(XCR0_AVX) && cpu_leaf7(bit_AVX2 | bit_BMI2);
 }
 
-#pragma GCC target("avx2,bmi2")
-#include <immintrin.h>
+TARGET_BEGIN("avx2,bmi2")
 
 enum { LANES = 8 };
 typedef uint32_t vec __attribute__((vector_size(32), may_alias));
@@ -42,6 +44,8 @@ typedef uint32_t vec __attribute__((vector_size(32), may_alias));
 #include "aead_lanes.h"
 
 LANES_BACKEND(aead_avx2, "avx2", avx2_supported);
+
+TARGET_END
 
 #else
 typedef int aead_avx2_none;

@@ -1,15 +1,17 @@
 /* Sixteen blocks in 512-bit registers; rotation is one instruction. */
 #if defined(__x86_64__)
 
+#include "aead.h"
 #include "aead_cpu.h"
+
+#include <immintrin.h>
 
 static bool avx512_supported(void)
 {
     return cpu_saves(XCR0_AVX512) && cpu_leaf7(bit_AVX512F | bit_AVX2 | bit_BMI2);
 }
 
-#pragma GCC target("avx512f,avx2,bmi2")
-#include <immintrin.h>
+TARGET_BEGIN("avx512f,avx2,bmi2")
 
 enum { LANES = 16 };
 typedef uint32_t vec __attribute__((vector_size(64), may_alias));
@@ -38,6 +40,8 @@ typedef uint32_t vec __attribute__((vector_size(64), may_alias));
 #include "aead_lanes.h"
 
 LANES_BACKEND(aead_avx512, "avx512", avx512_supported);
+
+TARGET_END
 
 #else
 typedef int aead_avx512_none;

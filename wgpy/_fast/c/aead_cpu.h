@@ -7,6 +7,16 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+/* What follows may use these instructions, up to TARGET_END. */
+#define PRAGMA(x) _Pragma(#x)
+#ifdef __clang__
+#define TARGET_BEGIN(set) PRAGMA(clang attribute push(__attribute__((target(set))), apply_to = function))
+#define TARGET_END PRAGMA(clang attribute pop)
+#else
+#define TARGET_BEGIN(set) PRAGMA(GCC push_options) PRAGMA(GCC target(set))
+#define TARGET_END PRAGMA(GCC pop_options)
+#endif
+
 enum { XCR0_AVX = 0x06, XCR0_AVX512 = 0xe6 }; /* SSE, AVX; opmask, upper halves, ZMM16-31 */
 
 static inline bool cpu_saves(uint32_t state)

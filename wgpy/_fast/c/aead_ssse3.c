@@ -2,12 +2,14 @@
  * saved, 32-bit guests included. Rotation by whole bytes is a shuffle, else two shifts. */
 #if defined(__x86_64__) || defined(__i386__)
 
+#include "aead.h"
 #include "aead_cpu.h"
+
+#include <tmmintrin.h>
 
 static bool ssse3_supported(void) { return cpu_leaf1(bit_SSSE3); }
 
-#pragma GCC target("ssse3")
-#include <tmmintrin.h>
+TARGET_BEGIN("ssse3")
 
 enum { LANES = 4 };
 typedef uint32_t vec __attribute__((vector_size(16), may_alias));
@@ -37,6 +39,8 @@ typedef uint32_t vec __attribute__((vector_size(16), may_alias));
 #include "aead_lanes.h"
 
 LANES_BACKEND(aead_ssse3, "ssse3", ssse3_supported);
+
+TARGET_END
 
 #else
 typedef int aead_ssse3_none;
