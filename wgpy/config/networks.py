@@ -117,10 +117,11 @@ def permitted(site: Site) -> Pairs:
 def flows(site: Site) -> dict[str, Pairs]:
     """`permitted` by the name of the other site, without pairs that permit nothing."""
     lan = collapse(site.lan.networks)
+    permits = [(common(p.sources, lan), p) for p in site.permits or ()]
     out: dict[str, Pairs] = {}
     for name, mine in owned(site).items():
         pairs = [(lan, mine)] if site.permits is None else [
-            (common(p.sources, lan), mine if name in p.sites else common(p.networks, mine))
-            for p in site.permits]
+            (sources, mine if name in p.sites else common(p.networks, mine))
+            for sources, p in permits if name in p.sites or p.networks]
         out[name] = [(s, t) for s, t in pairs if {n.version for n in s} & {n.version for n in t}]
     return out
