@@ -7,6 +7,7 @@ front of each packet.
 import errno
 import fcntl
 import os
+import socket
 import struct
 from dataclasses import dataclass, field
 
@@ -20,6 +21,8 @@ TUNGETVNETHDRSZ, TUNSETVNETHDRSZ, TUNGETDEVNETNS = 0x800454D7, 0x400454D8, 0x54E
 _CSUM, _TSO, _ECN, _USO = 0x01, 0x02 | 0x04, 0x08, 0x20 | 0x40
 _FLAGS = pytun.IFF_TUN | pytun.IFF_NO_PI | pytun.IFF_VNET_HDR
 _VNET_HEADER = 10
+_SIOCSIFTXQLEN = 0x8943
+QUEUE_LENGTH = 2000  # packets; super-packets count as one
 
 _REMEDY = {
     errno.EPERM: "creating it needs CAP_NET_ADMIN: run as root",
@@ -78,6 +81,7 @@ def create(name: str, queues: int = 1, mtu: int = DEFAULT_MTU) -> Tun:
             devices.append(pytun.TunTapDevice(name=name, flags=flags))
             os.set_inheritable(devices[-1].fileno(), False)
         devices[0].mtu = mtu
+        _set_queue_length(name)
     except OSError as e:
         for device in devices:
             device.close()
@@ -85,6 +89,12 @@ def create(name: str, queues: int = 1, mtu: int = DEFAULT_MTU) -> Tun:
     tun = _ready([device.fileno() for device in devices])
     tun._devices = devices
     return tun
+
+
+def _set_queue_length(name: str) -> None:
+    """The default of 500 packets overflows while a pump waits for its core."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+        fcntl.ioctl(s, _SIOCSIFTXQLEN, struct.pack("=16si20x", name.encode(), QUEUE_LENGTH))
 
 
 def adopt(fd: int) -> Tun:
