@@ -16,6 +16,7 @@ names() {
 missing() {
     for name in $(names "$@"); do
         [ "$(dpkg-query -W -f '${db:Status-Status}' "$name" 2>/dev/null)" = installed ] ||
+            command -v "$name" >/dev/null || # a command of that name stands in for it
             printf '%s ' "$name"
     done
 }
