@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from socketserver import TCPServer
 from statistics import median
 
 
@@ -130,7 +131,8 @@ def file_server(ns, directory, address: str, port: int = 8080):
     """Serves a directory over HTTP from inside the namespace; yields host:port."""
     with ns.entered():
         kind = type("Server", (ThreadingHTTPServer,),
-                    {"address_family": 10 if ":" in address else 2, "daemon_threads": True})
+                    {"address_family": 10 if ":" in address else 2, "daemon_threads": True,
+                     "server_bind": TCPServer.server_bind})  # HTTPServer's asks the DNS
         server = kind((address, port), partial(_Quiet, directory=str(directory)))
     ns.start(server.serve_forever, 0.05)
     try:

@@ -2,12 +2,14 @@
 
 import select
 import socket
+import sys
 import threading
 import time
 from dataclasses import dataclass
 
 ETH_P_ALL = 3
 PACKET_OUTGOING = 4
+_SOL_PACKET, _PACKET_STATISTICS = 263, 6  # packet(7)
 
 
 @dataclass(frozen=True)
@@ -50,11 +52,12 @@ def parse(ip: bytes, outgoing: bool, now: float) -> Seen | None:
 
 class Capture:
     """Records the packets of a link, at most `snap` bytes of each and without the link's
-    own header, for the length of a `with` block. Meant for some thousand a second."""
+    own header, for the length of a `with` block. Meant for some thousand a second;
+    `missed` says afterwards how many came too fast."""
 
     def __init__(self, ns, link: str = "eth0", snap: int = 256):
         self._seen: list[Seen] = []
-        self._snap, self._stop = snap, False
+        self._snap, self._stop, self.missed = snap, False, 0
         with ns.entered():
             self._socket = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
@@ -69,6 +72,8 @@ class Capture:
     def __exit__(self, *exc) -> None:
         self._stop = True
         self._thread.join()
+        counts = self._socket.getsockopt(_SOL_PACKET, _PACKET_STATISTICS, 8)
+        self.missed = int.from_bytes(counts[4:], sys.byteorder)
         self._socket.close()
 
     def _read(self) -> None:
