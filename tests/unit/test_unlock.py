@@ -112,14 +112,14 @@ def test_no_terminal():
 
 def test_a_console_passphrase_is_asked_once_for_a_node_whose_room_restarts(sealed):
     kept, terminal = memfd(), Terminal(GOOD + b"\n")
-    fds = {"unlocked": os.dup(kept), "tty": os.dup(terminal.tty)}
+    fds = {"unlocked": kept, "tty": os.dup(terminal.tty)}
     unlock.open_inherited(sealed, fds, "lima")
-    assert not fds and GOOD not in os.pread(kept, 1000, 0)
+    assert list(fds) == ["unlocked"] and GOOD not in os.pread(kept, 1000, 0)
     terminal.close()
-    store = unlock.open_inherited(sealed, {"unlocked": os.dup(kept)}, "lima")
+    store = unlock.open_inherited(sealed, {"unlocked": kept}, "lima")
     assert store.document.private_key == PRIVATE
     with pytest.raises(KeyStoreError, match="locked"):
-        unlock.open_inherited(created(OTHER), {"unlocked": os.dup(kept)}, "lima")
+        unlock.open_inherited(created(OTHER), {"unlocked": kept}, "lima")
     with pytest.raises(KeyStoreError, match="locked"):
         unlock.open_inherited(sealed, {}, "lima")
     with pytest.raises(WrongKey):

@@ -72,11 +72,12 @@ class AuditLog:
         os.fdatasync(self._fd)
         self.head = Head(entry["n"], digest)
 
-    def rotate(self, fd: int) -> None:
-        """Goes on in an empty file. Raises OSError."""
+    def rotate(self, fd: int) -> int:
+        """Goes on in an empty file; returns the descriptor of before. Raises OSError."""
         self.add("wgpy", "rotated", "ok")
-        self._fd = fd
+        old, self._fd = self._fd, fd
         self.add("wgpy", "continued", "ok")
+        return old
 
 
 def last_head(fd: int) -> Head | None:

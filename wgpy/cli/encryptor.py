@@ -1,7 +1,6 @@
 """`wgpy encryptor`: the three rooms of one node."""
 
 import json
-import os
 
 import click
 
@@ -14,17 +13,12 @@ def encryptor() -> None:
 @encryptor.command()
 @click.argument("file")
 @click.option("--foreground", is_flag=True, help="Stay until the node comes down.")
-@click.option("--credential", type=click.Path(exists=True), help="File that unlocks the key store.")
+@click.option("--credential", type=click.Path(exists=True), help="File that unlocks the key store (.cred: by systemd-creds).")
 @click.option("--key-fd", type=int, hidden=True)
 def up(file: str, foreground: bool, credential: str | None, key_fd: int | None) -> None:
     """Bring up the node of the site FILE."""
     from wgpy.daemon import node
-    credentials = {}
-    if credential is not None:
-        credentials["credential"] = os.open(credential, os.O_RDONLY | os.O_CLOEXEC)
-    if key_fd is not None:
-        credentials["key"] = key_fd
-    node.up(file, foreground=foreground, credentials=credentials)
+    node.up(file, foreground=foreground, credentials=None if key_fd is None else {"key": key_fd}, unlock=credential)
 
 
 @encryptor.command()

@@ -1,10 +1,13 @@
 """Carries out the effects of the protocol core on the plane, in order."""
 
 import logging
+from collections import Counter
+from collections.abc import Callable
 
 from wgpy.config.values import short_key
 from wgpy.errors import WgpyError
 from wgpy.protocol import effects as fx
+from wgpy.protocol.messages import INITIATION
 
 log = logging.getLogger("wgpy")
 
@@ -25,8 +28,11 @@ class Applier:
     def __init__(self, device, plane, slots: dict[bytes, int]):
         self._device, self._plane, self._slots = device, plane, slots
         self.events: dict[str, int] = dict.fromkeys(_EVENTS, 0)
+        self.of_peer: dict[bytes, Counter[str]] = {}  # what happened with each present peer
+        # called before an initiation leaves, whose stamp may be the greatest so far
+        self.before_initiation: Callable[[], None] = lambda: None
         self._do = {
-            fx.SendToPeer: lambda e, slot, now: plane.send(e.datagram, slot=slot),
+            fx.SendToPeer: self._send,
             fx.SetEndpoint: lambda e, slot, now: plane.set_endpoint(slot, e.endpoint),
             fx.ClearSource: lambda e, slot, now: plane.clear_source(slot),
             fx.InstallKeypair: self._install,
@@ -55,6 +61,16 @@ class Applier:
     def tell_live(self, peer: bytes, slot: int) -> None:
         self._device.live_indices(peer, self._plane.live_indices(slot))
 
+    def _count(self, peer: bytes, what: str) -> None:
+        self.of_peer.setdefault(peer, Counter())[what] += 1
+
+    def _send(self, e: fx.SendToPeer, slot: int, now) -> None:
+        ours = e.datagram.startswith(INITIATION)
+        if ours:
+            self.before_initiation()
+        self._count(e.peer, "initiations" if ours else "responses")
+        self._plane.send(e.datagram, slot=slot)
+
     def _install(self, e: fx.InstallKeypair, slot: int, now) -> None:
         try:
             self._plane.install(slot, local_index=e.local_index, remote_index=e.remote_index,
@@ -76,6 +92,8 @@ class Applier:
 
     def _event(self, e: fx.Event) -> None:
         self.events[e.kind] = self.events.get(e.kind, 0) + 1
+        if e.peer in self._slots:
+            self._count(e.peer, f"{e.kind}-{e.reason}" if e.reason else e.kind)
         level, text = _EVENTS.get(e.kind, (logging.DEBUG, e.kind))
         if log.isEnabledFor(level):
             who = f"{short_key(e.peer)} - " if e.peer else ""

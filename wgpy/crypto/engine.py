@@ -30,6 +30,10 @@ class Engine:
         self._keys: dict[int, bytes] = {}
         self._applier = Applier(device, plane, self._slots)
 
+    def before_initiation(self, call) -> None:
+        """`call(greatest stamp)` comes before each initiation of ours leaves."""
+        self._applier.before_initiation = lambda: call(self.device.greatest_stamp)
+
     # the loop's side
 
     def on_notices(self) -> None:
@@ -130,6 +134,13 @@ class Engine:
         out |= {f"drop_{k}": n for k, n in self.plane.drops().items()}
         return out
 
+    def inspect(self) -> list[tuple]:
+        """(the core's peer, PeerStats, endpoint or None, local indices of its sessions,
+        counts of what happened with it) of each peer."""
+        return [(self.device.peers[key], self.plane.stats(slot), self.plane.endpoint(slot),
+                 self.plane.live_indices(slot), self._applier.of_peer.get(key, {}))
+                for key, slot in self._slots.items()]
+
     def _set_private_key(self, key: bytes, now) -> None:
         if key == self._private_key:
             return
@@ -169,6 +180,7 @@ class Engine:
         """The plane goes first: afterwards no pump uses the slot any more."""
         slot = self._slots.pop(key)
         del self._keys[slot]
+        self._applier.of_peer.pop(key, None)
         self.plane.remove_peer(slot)
         self.device.remove_peer(key)
 

@@ -3,11 +3,17 @@ no socket, no interface and no file; what it knows came over its channel."""
 
 import logging
 import os
+import socket
 from collections.abc import Callable
 
 from wgpy._fast.plane import Plane
 from wgpy._fast.ports import Pump
+from wgpy.admin.audit import AuditLog, last_head
+from wgpy.admin.gate import Gate, Who
 from wgpy.config import site as site_file
+from wgpy.crypto import report
+from wgpy.crypto.clock import now
+from wgpy.crypto.commands import CHANGING, Administration, difference
 from wgpy.crypto.engine import Engine
 from wgpy.crypto.keys import Keys
 from wgpy.crypto.sites import request
@@ -24,7 +30,8 @@ MAX_PEERS, MAX_PREFIXES = 1024, 131072
 
 
 class Room(PumpRoom):
-    """options: aead. Descriptors: `site`, the site file's text; `key`, see Keys; the rings.
+    """options: aead, admin_gid. Descriptors: `site`, the site file's text; the rings; those
+    of Keys; `audit`, the log to append to, and `audit.old`, the one that it follows.
 
     `requests` maps the first key of a message of the supervisor to what is done with it
     and with its descriptors, by name; what is left of those is closed."""
@@ -36,11 +43,12 @@ class Room(PumpRoom):
         self.loop, self.engine = Loop(), None
         self.requests: dict[str, Callable[[dict, dict[str, int]], None]] = {
             "ask": self._answer, "site": self._new_site, "network": lambda *_: self.engine.clear_sources(),
-            "connect": lambda *_: self.connect()}
+            "connect": lambda *_: self.connect(), "admin": self._admit, "audit": self._new_audit}
+        self.gate: Gate | None = None
 
     def start(self) -> None:
         """Keys are read here, in the jailed process: its waiting parent never had them."""
-        self.keys = Keys(self.fds)
+        self.keys = Keys(self.fds, self.site.node.name)
         plane = Plane(max_peers=MAX_PEERS, max_prefixes=MAX_PREFIXES, aead=self.options.get("aead"))
         self.engine = Engine(Device(registry.get("wireguard"), os.urandom), plane,
                              max_peers=MAX_PEERS, max_prefixes=MAX_PREFIXES)
@@ -52,7 +60,11 @@ class Room(PumpRoom):
         self.pumps = {
             "seal": Pump(self.ports["from_red"], plane.seal_stage(0, self.site.mtu), self.ports["to_black"]),
             "open": Pump(self.ports["from_black"], plane.open_stage(0), self.ports["to_red"])}
+        self.engine.device.timestamp_floor = self.keys.floor
+        if self.keys.store:
+            self.engine.before_initiation(self._raise_floor)
         self.configure(self.site, None)
+        self._open_gate()
         self.loop.watch(plane.notice_fd, READ, lambda _: self.engine.on_notices())
         self.loop.watch(self.channel.fileno(), READ, self._message)
         self.loop.next_deadline, self.loop.on_deadline = self.engine.next_deadline, self.engine.on_deadline
@@ -70,6 +82,9 @@ class Room(PumpRoom):
 
     def status(self) -> dict:
         return super().status() | {"engine": self.engine.metrics()}
+
+    def peers(self) -> list[dict]:
+        return report.peers(self.engine, self.site, now())
 
     def configure(self, site: site_file.Site, before: site_file.Site | None) -> None:
         """WgpyError, with nothing changed, for what cannot be carried out whole."""
@@ -102,12 +117,54 @@ class Room(PumpRoom):
 
     def _answer(self, message: dict, fds: dict[str, int]) -> None:
         if message["ask"] == "status":
+            for part in report.parts(self.peers()):
+                self.channel.send({"peers": part})
             self.channel.send({"status": self.status()})
 
     def _new_site(self, message: dict, fds: dict[str, int]) -> None:
         if "site" in fds:
-            self.configure(read_site(fds.pop("site")), self.site)
+            before = self.site
+            try:
+                self.configure(read_site(fds.pop("site")), before)
+            except WgpyError as e:
+                self._record("site file", str(e))
+                raise
             log.info("new site file: %d sites", len(self.site.peers))
+            self._record("site file", "ok", **difference(before, self.site))
+
+    def _raise_floor(self, greatest_stamp: int) -> None:
+        try:
+            self.keys.sealed().raise_floor(greatest_stamp)
+        except WgpyError as e:
+            log.error("the floor of time stamps is not saved: %s", e)
+
+    # administration
+
+    def _record(self, what: str, result: str, **detail) -> None:
+        if self.gate is not None:
+            self.gate.record("supervisor", what, result, **detail)
+
+    def _open_gate(self) -> None:
+        if "audit" not in self.fds:
+            return
+        old = self.fds.pop("audit.old", None)
+        audit = AuditLog(self.fds.pop("audit"), last_head(old) if old is not None else None)
+        if old is not None:
+            os.close(old)
+        administration = Administration(self)
+        self.gate = Gate(self.loop, audit, self.options.get("admin_gid"), administration,
+                         administration.commands, CHANGING)
+        healed = self.keys.store is not None and self.keys.store.healed
+        self.gate.record("wgpy", "start", "ok", **({"key store": "an interrupted write was made good"} if healed else {}))
+
+    def _admit(self, message: dict, fds: dict[str, int]) -> None:
+        who = Who.parse(message["admin"])
+        if self.gate is not None and "connection" in fds:
+            self.gate.connect(who, socket.socket(fileno=fds.pop("connection")))
+
+    def _new_audit(self, message: dict, fds: dict[str, int]) -> None:
+        if self.gate is not None and "audit" in fds:
+            os.close(self.gate.audit.rotate(fds.pop("audit")))
 
 
 def read_site(fd: int) -> site_file.Site:

@@ -95,12 +95,13 @@ def open_at_terminal(slot: Slot, tty: int, name: str) -> KeyStore:
 
 
 def open_inherited(slot: Slot, fds: dict[str, int], name: str) -> KeyStore:
-    """Takes `unlocked`, `credential` and `tty` out of `fds`; the first that is there
-    and filled decides. `unlocked` is a memfd that only keeps the file key of a console
-    passphrase for a restart of the room; it is filled here. KeyStoreError, HostError."""
-    sources = {n: fds.pop(n, None) for n in ("unlocked", "credential", "tty")}
+    """Takes `credential` and `tty` out of `fds`, and uses `unlocked`; the first that is
+    there and filled decides. `unlocked` is a memfd that only keeps the file key of a
+    console passphrase for a restart of the room; it is filled here and stays open.
+    KeyStoreError, HostError."""
+    kept = fds.get("unlocked")
+    sources = {n: fds.pop(n, None) for n in ("credential", "tty")}
     try:
-        kept = sources["unlocked"]
         if kept is not None and len(key := bytearray(os.pread(kept, KEY_SIZE, 0))) == KEY_SIZE:
             try:
                 return KeyStore.open(slot, key=key)

@@ -15,6 +15,8 @@ import time
 from pathlib import Path
 
 from wgpy.config import site as site_file
+from wgpy.daemon import credentials as credential
+from wgpy.daemon.admin import State, state_dir
 from wgpy.daemon.supervisor import Supervisor
 from wgpy.daemon.supervisor_net import Namespaces
 from wgpy.errors import ConfigError, HostError, WgpyError
@@ -76,15 +78,18 @@ def holder(name: str) -> int | None:
     return None
 
 
-def up(path: str, *, foreground: bool = False, credentials: dict[str, int] | None = None) -> None:
-    """Returns when the three rooms run and the firewalls are in place; in the
+def up(path: str, *, foreground: bool = False, credentials: dict[str, int] | None = None,
+       unlock: str | None = None) -> None:
+    """`unlock`: file of the credential; without it, or `credentials`, systemd's or the
+    terminal's passphrase opens the key store. Returns when the three rooms run and the firewalls are in place; in the
     foreground, when the node has come down. WgpyError, OSError."""
     _need_root()
     site, text = load(path)
+    credentials = credentials or credential.find(site.node.name, unlock)
     lock = Lock(site.node.name)
     path = os.path.abspath(path)
     if foreground:
-        logging.basicConfig(level=logging.INFO, format="%(levelname)s: %(message)s")
+        logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s: %(message)s")
         _serve(path, site, text, lock, credentials, _notify_systemd)
         return
     reader, writer = os.pipe()
@@ -144,13 +149,16 @@ def _serve(path: str, site, text: bytes, lock: Lock, credentials, ready) -> None
     fresh.write_bytes(text)
     fresh.replace(directory / "site.toml")
     failed: list[str] = []
-    supervisor = Supervisor(site, text, directory, credentials=credentials, load=lambda: load(path))
+    state = None if "key" in credentials else State(state_dir(site))
+    supervisor = Supervisor(site, text, directory, credentials=credentials, load=lambda: load(path), state=state)
     supervisor.on_ready, supervisor.on_failed = ready, failed.append
     try:
         supervisor.build()
         supervisor.run()
     finally:
         supervisor.close()
+        if state is not None:
+            state.close()
         _forget(name)
         lock.close()
     if failed:

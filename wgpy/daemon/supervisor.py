@@ -11,9 +11,12 @@ import signal
 import socket
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 
+from wgpy.admin.gate import admin_gid
 from wgpy.config.site import Site
+from wgpy.daemon.admin import Sockets, State, firewall_counters
 from wgpy.daemon.supervisor_net import Namespaces, inside
 from wgpy.daemon.supervisor_room import RoomProcess
 from wgpy.errors import HostError, WgpyError
@@ -25,8 +28,10 @@ log = logging.getLogger("wgpy")
 
 ROOMS = ("crypto", "black", "red")
 TICK = 2.0           # s between looks at the rooms
+METRICS = 15.0       # s between two writings of metrics.prom
 _SETTLE = 0.05       # s from a change of a link, or a start of a room, to acting on it
-_NETWORK = 0x1 | 0x10 | 0x40 | 0x100 | 0x400  # links, addresses, routes
+_LINKS = 0x1
+_NETWORK = _LINKS | 0x10 | 0x40 | 0x100 | 0x400  # and addresses and routes
 _NEWLINK, _DELLINK = 16, 17
 _RINGS = {"red-crypto": ("red", "crypto"), "crypto-black": ("crypto", "black"),
           "black-crypto": ("black", "crypto"), "crypto-red": ("crypto", "red")}
@@ -38,9 +43,10 @@ class Supervisor:
     room ends before that. `load()` reads the site file anew (SIGHUP)."""
 
     def __init__(self, site: Site, text: bytes, run_dir: Path, *, credentials: dict[str, int] | None = None,
-                 load: Callable[[], tuple[Site, bytes]] | None = None):
+                 load: Callable[[], tuple[Site, bytes]] | None = None, state: State | None = None):
         self.site, self._text, self._run_dir, self._load = site, text, run_dir, load
         self.credentials = credentials or {}
+        self._state, self._sockets = state, None
         self.loop, self.net = Loop(), Namespaces(site)
         self.on_ready: Callable[[], None] = lambda: None
         self.on_failed: Callable[[str], None] = lambda reason: None
@@ -66,14 +72,17 @@ class Supervisor:
             for name in _RINGS:
                 self._rings[name] = MemfdRing.create(name)
             self.net.ensure()
-            for name in (self.net.black, self.net.red):
+            for name in (self.net.black, self.net.red, None):
                 self._monitor(name)
+            self._sockets = Sockets(self.loop, self._run_dir, self.site.node.name, self.rooms["crypto"].send,
+                                    lambda: self.describe() | {"firewall": firewall_counters(self.site.node.name)})
             for room in self.rooms.values():
                 room.start()
         except BaseException:
             self.close()
             raise
         self.after(TICK, self._tick)
+        self.after(METRICS, self._metrics)
         for number in (signal.SIGTERM, signal.SIGINT):
             self.loop.on_signal(number, self.stop)
         self.loop.on_signal(signal.SIGHUP, self.reload)
@@ -96,6 +105,8 @@ class Supervisor:
         for room in self.rooms.values():
             room.kill()
         self._wait_for_rooms(5.0)
+        if self._sockets is not None:
+            self._sockets.close()
         for s in self._monitors:
             self.loop.forget(s.fileno())
             s.close()
@@ -129,7 +140,8 @@ class Supervisor:
     def _give_crypto(self) -> tuple[dict, dict[str, int]]:
         fds = self._ring_ends("crypto") | {"site": self._site_descriptor()}
         fds |= {name: os.dup(fd) for name, fd in self.credentials.items()}
-        return {"aead": os.environ.get("WGPY_AEAD")}, fds
+        fds |= self._state.give() if self._state else {}
+        return {"aead": os.environ.get("WGPY_AEAD"), "admin_gid": admin_gid()}, fds
 
     def _site_descriptor(self) -> int:
         fd = os.memfd_create("site", os.MFD_CLOEXEC)
@@ -153,6 +165,8 @@ class Supervisor:
         if "failed" in message:
             self._look_soon()
             room.kill()
+        elif message.get("reload") is True and room.name == "crypto":
+            self.reload()
         elif message.get("ready") is True:
             self._ready(room)
 
@@ -188,16 +202,24 @@ class Supervisor:
             room.tick()
         self.after(TICK, self._tick)
 
+    def _metrics(self) -> None:
+        self._sockets.write_metrics()
+        if self._state and (audit := self._state.rotate()) is not None:
+            self.rooms["crypto"].send({"audit": "rotated"}, {"audit": audit})
+            os.close(audit)
+        self.after(METRICS, self._metrics)
+
     # the network
 
-    def _monitor(self, name: str) -> None:
-        """Links, addresses and routes of one namespace are followed from outside."""
-        with inside(name):
-            s = links.netlink_socket(_NETWORK)
+    def _monitor(self, name: str | None) -> None:
+        """Links, addresses and routes of a namespace are followed from outside; of the
+        host's own (None) links, for a WAN or LAN that comes later."""
+        with inside(name) if name else nullcontext():
+            s = links.netlink_socket(_NETWORK if name else _LINKS)
         self._monitors.append(s)
         self.loop.watch(s.fileno(), READ, lambda _: self._network_event(s, name))
 
-    def _network_event(self, s: socket.socket, name: str) -> None:
+    def _network_event(self, s: socket.socket, name: str | None) -> None:
         kinds = set()
         try:
             while data := s.recv(65536):
@@ -206,7 +228,7 @@ class Supervisor:
             pass
         except OSError:  # ENOBUFS: events were lost
             kinds = {_NEWLINK}
-        if kinds & {_NEWLINK, _DELLINK}:
+        if kinds & {_NEWLINK, _DELLINK} and (name or self.net.missing()):
             self._look_soon()
         if name == self.net.black and self._up:
             self.rooms["crypto"].send({"network": "changed"})

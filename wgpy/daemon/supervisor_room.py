@@ -16,10 +16,11 @@ from wgpy.loop import READ, Loop
 log = logging.getLogger("wgpy")
 
 BACKOFF_FIRST, BACKOFF_LAST = 0.2, 5.0  # s
-_STABLE = 10.0           # s alive after which the back-off starts anew
+_STABLE = 1.0            # s of being ready after which the back-off starts anew
 _SILENT = 8.0            # s without an answer after which a room is killed
 _MESSAGES_A_TICK = 64    # a room that sends more between two ticks is killed
 _LOG_BYTES_A_TICK = 16384
+_PEERS = 1024
 _UNPRINTABLE = re.compile(r"[^\x20-\x7e]")
 
 
@@ -48,6 +49,7 @@ class RoomProcess:
         self._on_message, self._on_end = on_message, on_end
         self.state, self.pid, self.restarts = "stopped", 0, -1
         self.status: dict = {}
+        self._peers: list = []  # of the status that comes next
         self.last_line = ""
         self._backoff = BACKOFF_FIRST
         self._channel: control.Channel | None = None
@@ -78,7 +80,7 @@ class RoomProcess:
         self._channel, self._log = ours, reader
         self.state, self.status = "starting", {}
         self.restarts += 1
-        self._started = self._heard = time.monotonic()
+        self._heard, self._was_ready = time.monotonic(), 0.0
         self._messages = self._logged = 0
         self._loop.watch(ours.fileno(), READ, lambda _: self._receive())
         self._loop.watch(reader, READ, lambda _: self._copy_log())
@@ -95,7 +97,7 @@ class RoomProcess:
 
     def pause(self) -> float:
         """Seconds to wait before the next start."""
-        if time.monotonic() - self._started > _STABLE:
+        if self._was_ready and time.monotonic() - self._was_ready > _STABLE:
             self._backoff = BACKOFF_FIRST
         wait, self._backoff = self._backoff, min(2 * self._backoff, BACKOFF_LAST)
         return wait
@@ -136,9 +138,12 @@ class RoomProcess:
         message, fds = received
         self._heard = time.monotonic()
         if message.get("ready") is True and self.state == "starting":
-            self.state = "ready"
+            self.state, self._was_ready = "ready", self._heard
+        elif isinstance(message.get("peers"), list):
+            self._peers = (self._peers + clean(message["peers"]))[:_PEERS]
         elif isinstance(message.get("status"), dict):
-            self.status = clean(message["status"])
+            self.status = clean(message["status"]) | ({"peers": self._peers} if self._peers else {})
+            self._peers = []
         self._on_message(self, message, fds)
 
     def _copy_log(self) -> None:
@@ -177,5 +182,5 @@ def _environment(room: str) -> dict[str, str]:
     """Nothing of the administrator's; a room finds its modules as this process does. In
     crypto freed memory is overwritten: CPython's copies of keys end there."""
     wiping = {"PYTHONMALLOC": "malloc", "GLIBC_TUNABLES": "glibc.malloc.perturb=90:glibc.malloc.tcache_count=0"}
-    return {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8", "PYTHONDONTWRITEBYTECODE": "1",
+    return {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8",
             "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)} | (wiping if room == "crypto" else {})

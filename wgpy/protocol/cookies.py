@@ -58,9 +58,13 @@ class CookieJar:
         """The message. MAC2 is zero without a cookie younger than 115 s."""
         mac1 = self._mac1 = self._suite.mac(self._mac1_key, body)
         message = body + mac1
-        if not self._cookie or now >= self._fresh_until:
+        if not self.is_fresh(now):
             return message + bytes(16)
         return message + self._suite.mac(self._cookie, message)
+
+    def is_fresh(self, now: int) -> bool:
+        """The peer was under load, and let us prove our address."""
+        return bool(self._cookie) and now < self._fresh_until
 
     def accept(self, reply: CookieReply, now: int) -> str | None:
         """Takes the cookie, at most one for each MAC1 sent. None, or why not."""

@@ -99,7 +99,10 @@ class Inbound:
         flight = peer.flight if peer is not None else None
         if flight is None or flight.index != message.receiver:
             raise Refused("unknown-index")
-        keys = device.noise.finish(flight, message, peer.preshared_key)
+        try:
+            keys = device.noise.finish(flight, message, peer.preshared_key)
+        except Refused as refusal:
+            return device.reject(refusal.args[0], peer, out)
         device.handshakes.fire(peer, Trigger.ANSWERED, now, out)
         peer.handshake_heard = peer.usable_since = now.mono
         peer.last_handshake = now.wall

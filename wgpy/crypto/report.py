@@ -1,0 +1,34 @@
+"""What an administrator may know of the peers: plain data, no secrets."""
+
+from collections.abc import Iterator
+
+from wgpy.config.model import NO_KEY, HostPort
+from wgpy.config.site import Site
+from wgpy.config.values import endpoint_text, to_base64
+
+PART = 96  # peers in one message to the supervisor: about 40 KiB
+
+
+def peers(engine, site: Site, now) -> list[dict]:
+    """Of each peer, named as in the site file. `now` is an Instant; `handshake` is wall
+    time in seconds, 0 for never; counts are since the peer was added."""
+    names = {p.public_key: p for p in site.peers}
+    return [_peer(*facts, names.get(facts[0].public_key), now) for facts in engine.inspect()]
+
+
+def _peer(peer, stats, endpoint, sessions, events, site, now) -> dict:
+    return {
+        "name": site.name if site else "", "public_key": to_base64(peer.public_key),
+        "endpoint": endpoint_text(HostPort(endpoint[0], endpoint[1])) if endpoint else "",
+        "networks": [str(n) for n in site.networks[:4]] if site else [],
+        "psk": peer.preshared_key != NO_KEY, "keepalive": peer.keepalive,
+        "handshake": peer.last_handshake // 10**9, "sessions": len(sessions),
+        "state": peer.state.name.lower(), "tries": peer.tries, "cookie": peer.cookies.is_fresh(now.mono),
+        "rx_bytes": stats.rx_bytes, "tx_bytes": stats.tx_bytes, "rx_packets": stats.rx_packets,
+        "tx_packets": stats.tx_packets, "staged": stats.staged, "events": dict(events),
+    }
+
+
+def parts(listed: list[dict]) -> Iterator[list[dict]]:
+    for at in range(0, len(listed), PART):
+        yield listed[at:at + PART]
