@@ -14,7 +14,7 @@
  * records were published and consumed, whoever was killed when.
  *
  * -DNO_RECHECK, -DNO_SPACE_RECHECK, -DNO_ATTACH_KICK, -DEARLY_PUBLISH, -DEARLY_TAIL,
- * -DNO_DETACH and -DOLD_EPOCH each leave out one rule; each must be found wrong. */
+ * -DNO_DETACH, -DNO_SECOND_LOOK and -DOLD_EPOCH each leave out one rule; each must be found wrong. */
 #ifndef SLOTS
 #define SLOTS 2
 #endif
@@ -173,12 +173,14 @@ look:
     fi;
     e = epoch;
     h = head;
+#ifndef NO_SECOND_LOOK
     r1 = request_seen;
     r2 = epoch;
     if
     :: r1 != asked || r2 != e -> goto looked
     :: else
     fi;
+#endif
     if
     :: e != mine ->
         mine = e;

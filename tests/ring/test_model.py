@@ -33,7 +33,7 @@ def test_no_wakeup_is_lost_and_no_wrong_slot_read(tmp_path, defines):
 
 
 @pytest.mark.parametrize("rule", ["NO_RECHECK", "NO_SPACE_RECHECK", "NO_ATTACH_KICK", "EARLY_PUBLISH", "EARLY_TAIL",
-                                  "NO_DETACH", "OLD_EPOCH"])
+                                  "NO_DETACH", "NO_SECOND_LOOK", "OLD_EPOCH"])
 def test_a_rule_left_out_is_found(tmp_path, rule):
     found, output = errors(tmp_path, rule)
     assert found == 1 and "assertion violated" in output

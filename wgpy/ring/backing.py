@@ -94,6 +94,16 @@ def duplex(own: memoryview, theirs: memoryview, bell: Callable[[], Doorbell]) ->
     return Duplex(End(own[:-page], theirs[-page:], first, first), End(own[-page:], theirs[:-page], second, second))
 
 
+def halves(region: memoryview, side: int) -> tuple[memoryview, memoryview]:
+    """What each side of one shared region writes: (this side's half, the neighbour's).
+    Side 0 has the lower one."""
+    if side not in (0, 1):
+        raise ValueError(f"side {side} of a shared region")
+    middle = len(region) // 2
+    lower, upper = region[:middle], region[middle:]
+    return (upper, lower) if side else (lower, upper)
+
+
 @dataclass(frozen=True)
 class MemfdRing:
     """A ring between processes: two memfds of fixed size, so that each side can be given

@@ -7,11 +7,12 @@ ivshmem-plain which has no doorbell, the memory is polled, at 1 ms under traffic
 
 import mmap
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from wgpy.errors import HostError
-from wgpy.ring.backing import Doorbell, Duplex, duplex
+from wgpy.ring.backing import Doorbell, Duplex, duplex, halves
 from wgpy.ring.uio import UioDevice
 
 _VENDOR, _DEVICE = 0x1AF4, 0x1110
@@ -33,11 +34,9 @@ class IvshmemBar:
         region = memoryview(self._map("resource2"))
         if len(region) & (len(region) - 1):
             raise HostError(f"{self.address}: a region of {len(region):#x} bytes is no power of two")
-        half = len(region) // 2
-        halves = region[:half], region[half:]
-        return duplex(halves[self.side], halves[1 - self.side], self._bell())
+        return duplex(*halves(region, self.side), self._bell())
 
-    def _bell(self):
+    def _bell(self) -> Callable[[], Doorbell]:
         if self.peer is None or not (self.sys / self.address / "resource1").exists():
             return lambda: Doorbell(-1)
         register = memoryview(self._map("resource0"))[_DOORBELL:_DOORBELL + 4]

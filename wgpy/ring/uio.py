@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from wgpy.errors import HostError
-from wgpy.ring.backing import Doorbell, Duplex, duplex
+from wgpy.ring.backing import Doorbell, Duplex, duplex, halves
 
 _READ, _WRITE = mmap.PROT_READ, mmap.PROT_READ | mmap.PROT_WRITE
 
@@ -73,10 +73,7 @@ class SharedDataport:
     def open(self) -> Duplex:
         region = memoryview(self.device.map(1, _WRITE))
         register = memoryview(self.device.map(0, _WRITE))
-        half = len(region) // 2
-        halves = region[:half], region[half:]
-        return duplex(halves[self.side], halves[1 - self.side],
-                      lambda: Doorbell(self.device.listen(), register))
+        return duplex(*halves(region, self.side), lambda: Doorbell(self.device.listen(), register))
 
 
 @dataclass(frozen=True)
