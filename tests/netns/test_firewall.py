@@ -51,7 +51,7 @@ def test_only_the_listen_port_is_open(house):
         dns.settimeout(0)
         with pytest.raises(BlockingIOError):
             dns.recv(100)
-    assert counters(house.black)["input_dropped"] == 1
+    assert counters(house.black)["input_dropped"] >= 1
 
 
 def test_additions_open_what_they_say(house):
@@ -70,7 +70,7 @@ def test_additions_of_a_room_are_not_for_the_other_one(house):
                                    (house.black, "169.254.77.2", house.red)):
         taken.run("nft", "flush", "ruleset")
         assert not pings(taken, target)
-        assert counters(counted)["input_dropped"] == 1
+        assert counters(counted)["input_dropped"] >= 1
         house.load(SMALL + f'[firewall]\nblack = ["{ping}"]\nred = ["{ping}"]\n')
 
 
