@@ -7,7 +7,10 @@ import sys
 
 import click
 
+from wgpy.cli import admin
 from wgpy.cli.encryptor import encryptor
+from wgpy.cli.keys import keys
+from wgpy.cli.lab import lab
 from wgpy.cli.site import site
 from wgpy.config.values import key_base64, to_base64
 from wgpy.errors import HostError, WgpyError
@@ -44,6 +47,9 @@ def cli() -> None:
 
 cli.add_command(encryptor)
 cli.add_command(site)
+for command in (keys, admin.status, admin.top, admin.why, admin.reload, admin.audit):
+    cli.add_command(command)
+cli.add_command(lab)
 
 
 def _steps(json_: bool):

@@ -1,0 +1,180 @@
+"""`wgpy site seal` and `show`, `wgpy keys passphrase` and `wgpy audit verify`, as an
+administrator types them (A2, I6). No root needed."""
+
+import base64
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+from nacl.public import PrivateKey
+
+SITE = """[node]
+name = "lima"
+mode = "small"
+listen_port = 51820
+[wan]
+interface = "wan0"
+addresses = ["198.51.100.2/24", "2001:db8::2/64"]
+gateway = "198.51.100.1"
+[lan]
+interface = "lan0"
+addresses = ["10.1.0.1/24"]
+[[site]]
+name = "cusco"
+public_key = "{cusco}"
+networks = ["10.2.0.0/24"]
+endpoints = ["198.51.100.3:51820"]
+psk = "cusco"
+[[site]]
+name = "puno"
+public_key = "{puno}"
+networks = ["10.3.0.0/24"]
+"""
+
+
+def b64(key):
+    return base64.b64encode(bytes(key)).decode()
+
+
+def key_pair():
+    private = PrivateKey.generate()
+    return b64(private), b64(private.public_key)
+
+
+class Admin:
+    def __init__(self, directory):
+        self.directory = directory
+        self.cusco, self.puno = key_pair()[1], key_pair()[1]
+        self.site = directory / "lima.toml"
+        self.site.write_text(SITE.format(cusco=self.cusco, puno=self.puno))
+        self.credential = directory / "secret"
+        self.credential.write_text("correct horse\n")
+        self.state = directory / "state" / "lima"
+
+    def run(self, *arguments, stdin="", fails=False):
+        environment = os.environ | {"WGPY_STATE_DIR": str(self.directory / "state"),
+                                    "WGPY_RUN_DIR": str(self.directory / "run"), "PYTHONPATH": ":".join(sys.path)}
+        done = subprocess.run([sys.executable, "-m", "wgpy.cli", *map(str, arguments)], input=stdin, text=True,
+                              capture_output=True, env=environment, timeout=60, start_new_session=True)
+        assert "Traceback" not in done.stderr
+        assert (done.returncode != 0) == fails, done.stderr
+        return done.stderr if fails else done.stdout
+
+    def seal(self, *arguments, **options):
+        return self.run("site", "seal", self.site, "--credential", self.credential, *arguments, **options)
+
+    def everything(self):
+        return b"".join(p.read_bytes() for p in self.state.rglob("*") if p.is_file())
+
+
+@pytest.fixture
+def admin(tmp_path):
+    return Admin(tmp_path)
+
+
+def test_a_new_store_has_a_new_key_that_others_can_be_told(admin):
+    done = json.loads(admin.seal("--new-psk", "cusco", "--json"))
+    assert done["created"] and done["psks"] == ["cusco"] and done["missing"] == []
+    assert (admin.state / "keys.sealed").stat().st_mode & 0o777 == 0o600
+    assert admin.state.stat().st_mode & 0o777 == 0o700
+    block = admin.run("site", "show", admin.site)
+    assert done["public_key"] in block and '"10.1.0.0/24"' in block
+    assert '"198.51.100.2:51820"' in block and '"[2001:db8::2]:51820"' in block
+    assert json.loads(admin.run("site", "show", admin.site, "--json"))["public_key"] == done["public_key"]
+
+
+def test_sealing_again_keeps_the_key_and_adds(admin):
+    first = json.loads(admin.seal("--json"))
+    assert first["missing"] == ["cusco"]
+    psk = b64(os.urandom(32))
+    second = json.loads(admin.seal("--psk", "cusco", "--json", stdin=psk + "\n"))
+    assert not second["created"] and second["public_key"] == first["public_key"]
+    assert second["missing"] == [] and psk not in json.dumps(second)
+
+
+def test_import_of_a_wg_file_and_no_plaintext_left(admin):
+    private, public = key_pair()
+    psk, other = b64(os.urandom(32)), b64(os.urandom(32))
+    conf = admin.directory / "wg0.conf"
+    conf.write_text(f"[Interface]\nPrivateKey = {private}\nAddress = 10.1.0.1/24\n"
+                    f"[Peer]\nPublicKey = {admin.cusco}\nPresharedKey = {psk}\n"
+                    f"[Peer]\nPublicKey = {admin.puno}\nPresharedKey = {other}\n")
+    conf.chmod(0o600)
+    done = json.loads(admin.seal("--import", conf, "--json"))
+    assert done["public_key"] == public and done["psks"] == ["cusco"]
+    assert any("puno has no psk" in note for note in done["notes"])
+    stored = admin.everything()
+    for secret in (private, psk, other):
+        assert secret.encode() not in stored and base64.b64decode(secret) not in stored
+    assert private not in json.dumps(done) and psk not in json.dumps(done)
+    third, _ = key_pair()
+    conf.write_text(f"[Interface]\nPrivateKey = {third}\n")
+    assert "--replace-key" in admin.seal("--import", conf, fails=True)
+    assert json.loads(admin.seal("--json"))["public_key"] == public
+    assert json.loads(admin.seal("--import", conf, "--replace-key", "--json"))["public_key"] != public
+
+
+def test_errors_are_one_line_and_leave_no_half_store(admin):
+    admin.credential.write_text("")
+    assert "credential has" in admin.seal(fails=True)
+    admin.credential.write_text("correct horse")
+    assert "no [[site]] has psk" in admin.seal("--new-psk", "nobody", fails=True)
+    assert "44 characters" in admin.seal("--psk", "cusco", stdin="short\n", fails=True)
+    assert not list(admin.state.glob("keys*")) if admin.state.exists() else True
+    assert "no keys yet" in admin.run("site", "show", admin.site, fails=True)
+    assert "terminal" in admin.run("site", "seal", admin.site, fails=True)
+    admin.seal()
+    admin.credential.write_text("wrong")
+    assert "does not open" in admin.seal(fails=True)
+    store = admin.state / "keys.sealed"
+    data = bytearray(store.read_bytes())
+    data[4096 + 130] ^= 1
+    store.write_bytes(data)
+    admin.credential.write_text("correct horse")
+    assert "changed since it was sealed" in admin.seal(fails=True)
+    store.write_bytes(bytes(data)[:10_000])
+    assert "truncated" in admin.seal(fails=True)
+    for text in (admin.seal(fails=True), admin.run("site", "seal", admin.directory / "none", fails=True)):
+        assert len(text.splitlines()) == 1
+
+
+def test_a_change_of_passphrase_while_the_node_is_down(admin):
+    admin.seal()
+    other = admin.directory / "other"
+    other.write_text("battery staple")
+    admin.run("keys", "passphrase", admin.site, "--old", admin.credential, "--new", other)
+    assert "does not open" in admin.seal(fails=True)
+    again = ("keys", "passphrase", admin.site, "--old", admin.credential, "--new", other)
+    assert "does not open" in admin.run(*again, fails=True)
+    admin.credential.write_text("battery staple")
+    admin.seal()
+    assert "no such node" in admin.run("keys", "passphrase", "lima", "--old", other, "--new", other, fails=True)
+
+
+def test_a_running_node_keeps_its_store_to_itself(admin):
+    from wgpy.daemon.admin import open_keys
+    admin.seal()
+    fd = open_keys(admin.state)
+    assert "in use by a running node" in admin.seal(fails=True)
+    os.close(fd)
+    admin.seal()
+
+
+def test_verifying_a_trail_from_the_command_line(admin):
+    from wgpy.admin.audit import AuditLog
+    admin.state.mkdir(parents=True)
+    log = AuditLog(os.open(admin.state / "audit.log", os.O_RDWR | os.O_APPEND | os.O_CREAT))
+    for _ in range(3):
+        log.add("test", "x", "ok")
+    told = json.loads(admin.run("audit", "verify", "lima", "--json"))
+    assert told["entries"] == 3 and told["hash"] == log.head.hash
+    assert log.head.hash in admin.run("audit", "verify", admin.site)
+    assert "unbroken" in admin.run("audit", "verify", admin.state / "audit.log", "--head", log.head.hash)
+    lines = (admin.state / "audit.log").read_bytes().splitlines(keepends=True)
+    (admin.state / "audit.log").write_bytes(lines[0] + lines[2])
+    assert "does not follow" in admin.run("audit", "verify", "lima", fails=True)
+    (admin.state / "audit.log").write_bytes(lines[0])
+    assert "missing at the end" in admin.run("audit", "verify", "lima", "--head", log.head.hash, fails=True)
+    assert "no audit log" in admin.run("audit", "verify", "nobody", fails=True)

@@ -1,0 +1,176 @@
+"""`wgpy site seal`, `wgpy site show` and `wgpy keys`: what a node keeps sealed."""
+
+import json
+import os
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+
+from wgpy.cli.site import as_json, site
+from wgpy.errors import HostError
+
+
+@contextmanager
+def terminal():
+    try:
+        fd = os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
+    except OSError:
+        raise HostError("there is no terminal to ask for the passphrase: --credential FILE") from None
+    try:
+        yield fd
+    finally:
+        os.close(fd)
+
+
+def secret(credential: str | None, node: str, new: bool) -> bytearray:
+    """What opens the key store, from a credential or asked for. WgpyError."""
+    from wgpy.crypto import unlock
+    from wgpy.daemon import credentials
+    if credential is not None:
+        fd = credentials.find(node, credential)["credential"]
+        try:
+            return unlock.read_credential(fd)
+        finally:
+            os.close(fd)
+    with terminal() as tty:
+        return unlock.ask_new(tty) if new else unlock.ask(tty, f"passphrase of node {node}: ")
+
+
+def _key(line: str, name: str) -> bytes:
+    from wgpy.config.values import key_base64
+    try:
+        return key_base64(line.strip())
+    except ValueError as e:
+        raise HostError(f"preshared key {name}: {e}") from None
+
+
+@site.command()
+@click.argument("file")
+@click.option("--credential", metavar="PATH", help="Opens the store instead of a passphrase (.cred: by systemd-creds).")
+@click.option("--import", "imports", metavar="CONF", multiple=True, help="Take keys from a wg or wg-quick file.")
+@click.option("--psk", metavar="NAME", multiple=True, help="Read a preshared key, one line of stdin each.")
+@click.option("--new-psk", metavar="NAME", multiple=True, help="Make a preshared key and print it for the other site.")
+@click.option("--replace-key", is_flag=True, help="Let --import replace the private key.")
+@as_json
+def seal(file: str, credential: str | None, imports: tuple[str, ...], psk: tuple[str, ...], new_psk: tuple[str, ...],
+         replace_key: bool, json_: bool) -> None:
+    """Make or change the sealed key store of FILE's node, which must be down."""
+    from wgpy.cli import quick
+    from wgpy.config.site import load
+    from wgpy.config.values import to_base64
+    from wgpy.daemon import sealing
+    from wgpy.daemon.admin import state_dir
+    parsed = load(file)
+    sealing.named_psks((*psk, *new_psk), parsed)
+    say = lambda text: click.echo(f"wgpy: {text}", err=True)
+    changes = sealing.Changes([(name, quick.load(Path(name), say)) for name in imports], replace_key=replace_key)
+    changes.psks = {name: _key(sys.stdin.readline(100), name) for name in psk} | {n: os.urandom(32) for n in new_psk}
+    directory, node = state_dir(parsed), parsed.node.name
+    done = sealing.seal(parsed, directory, changes, lambda new: secret(credential, node, new))
+    shown = {name: to_base64(changes.psks[name]) for name in new_psk}
+    if json_:
+        click.echo(json.dumps({"store": str(directory / sealing.KEYS), "created": done.created,
+                               "public_key": to_base64(done.public_key), "psks": done.psks, "missing": done.missing,
+                               "notes": done.notes, "new_psks": shown}))
+        return
+    click.echo(f"{directory / sealing.KEYS}: {'created' if done.created else 'changed'}")
+    click.echo(f"public key: {to_base64(done.public_key)}")
+    for line in done.notes + [f"preshared key {name}: {key}" for name, key in shown.items()]:
+        click.echo(line)
+    for name in done.missing:
+        click.echo(f"missing: preshared key {name} (--psk {name} or --new-psk {name})")
+
+
+@site.command()
+@click.argument("file")
+@as_json
+def show(file: str, json_: bool) -> None:
+    """Show what other sites need to know of FILE's node, and whether its keys are there."""
+    from wgpy.config.site import load
+    from wgpy.daemon import sealing
+    from wgpy.daemon.admin import state_dir
+    parsed = load(file)
+    directory = state_dir(parsed)
+    key = sealing.public_key(directory)
+    if json_:
+        click.echo(json.dumps({"node": parsed.node.name, "mode": parsed.node.mode, "public_key": key,
+                               "sealed": sealing.exists(directory), "networks": [str(n) for n in parsed.lan.networks],
+                               "sites": [p.name for p in parsed.peers],
+                               "psks": sorted({p.psk for p in parsed.peers if p.psk})}))
+        return
+    if key is None:
+        raise HostError(f"{directory}: no keys yet: wgpy site seal {file}")
+    click.echo("# for the site files of the other nodes")
+    click.echo(sealing.block_for_others(parsed, key))
+
+
+@click.group()
+def keys() -> None:
+    """The key store of a node."""
+
+
+@keys.command("list")
+@click.argument("node")
+@as_json
+def list_(node: str, json_: bool) -> None:
+    """Names of the pre-shared keys of a running NODE, and its public key."""
+    from wgpy.cli.admin import ask
+    answer = ask(node, cmd="keys")
+    if json_:
+        click.echo(json.dumps(answer))
+        return
+    click.echo(f"public key: {answer['public_key']}")
+    for name in answer["psks"]:
+        click.echo(f"preshared key: {name}")
+
+
+@keys.command()
+@click.argument("node_or_file")
+@click.option("--old", metavar="PATH", help="Credential that opens the store now.")
+@click.option("--new", metavar="PATH", help="Credential that shall open it.")
+def passphrase(node_or_file: str, old: str | None, new: str | None) -> None:
+    """Change the passphrase of a running NODE, or of the node of a site FILE that is down."""
+    from wgpy.cli.admin import ask
+    from wgpy.config.site import load
+    from wgpy.crypto.sealed import wipe
+    from wgpy.daemon import node, sealing
+    from wgpy.daemon.admin import state_dir
+    parsed = load(node_or_file) if os.path.exists(node_or_file) else None
+    name = parsed.node.name if parsed else node_or_file
+    runs = node.holder(name) is not None
+    if not runs and parsed is None:
+        raise HostError(f"{name}: no such node is up; give its site file")
+    before = secret(old, name, False)
+    after = secret(new, name, True)
+    try:
+        if runs:
+            try:
+                texts = before.decode(), after.decode()
+            except UnicodeDecodeError:
+                raise HostError("a passphrase that is no UTF-8 text can only be changed while the node is down") from None
+            ask(name, cmd="passphrase-change", old=texts[0], new=texts[1])
+        else:
+            sealing.change_passphrase(state_dir(parsed), before, after)
+    finally:
+        wipe(before, after)
+    click.echo(f"{name}: the passphrase is changed")
+
+
+@keys.command()
+@click.argument("node")
+@click.argument("name")
+@click.option("--new", is_flag=True, help="Make one and print it, instead of reading it from stdin.")
+@click.option("--remove", is_flag=True)
+def psk(node: str, name: str, new: bool, remove: bool) -> None:
+    """Set or remove the pre-shared key NAME of a running NODE."""
+    from wgpy.cli.admin import ask
+    from wgpy.config.values import to_base64
+    if remove:
+        ask(node, cmd="psk-remove", name=name)
+        return
+    given = {} if new else {"key": to_base64(_key(sys.stdin.readline(100), name))}
+    answer = ask(node, cmd="psk-set", name=name, **given)
+    if new:
+        click.echo(answer["key"])
