@@ -313,3 +313,12 @@ def test_bad_keys_and_endpoints_are_refused():
             a.plane.set_endpoint(a.slot, endpoint)
     with pytest.raises(ValueError):
         a.plane.allow(a.slot, packed("10.0.0.0"), 33)
+
+
+def test_an_endpoint_from_the_source_port_is_no_peers():
+    """What red writes beside a packet must not choose where its datagram goes."""
+    a, _ = pair()
+    assert a.tun_in.put(outgoing(), Endpoint("198.51.100.66", 6))
+    a.seal_pump.step(START)
+    ((_, to, _),) = a.udp_out.take()
+    assert to == HOME
