@@ -21,7 +21,7 @@ RANKS = {
     "wgpy.cli": 8, "wgpy.__main__": 9,
 }
 # Bytes, times and entropy go in as arguments here.
-PURE = ("wgpy.protocol", "wgpy.suite", "wgpy.constants", "wgpy.errors", "wgpy.notices")
+PURE = ("wgpy.protocol", "wgpy.suite", "wgpy.config", "wgpy.constants", "wgpy.errors", "wgpy.notices")
 IMPURE = {"socket", "os", "time", "random", "secrets", "threading", "asyncio", "mmap", "subprocess",
           "select", "selectors", "signal", "io", "pathlib", "tempfile", "ctypes", "logging",
           "datetime", "multiprocessing", "concurrent", "pyroute2", "pytun"}
