@@ -1,0 +1,248 @@
+"""A node with a sealed key store, administered while it runs (A2, F6, I1, I3)."""
+
+import base64
+import json
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+from rooms.nodes import Pair
+from wgpy.lab.netns import wait_until
+from wgpy.lab.traffic import ping
+
+pytestmark = pytest.mark.netns
+SECRET = "correct horse battery staple"
+
+
+class Sealed:
+    """Node a of a pair runs from its key store; b as in the other tests."""
+
+    def __init__(self, directory):
+        self.directory = directory
+        self.pair = Pair(directory)
+        self.a = self.pair.a
+        self.state = directory / "state"
+        self.credential = directory / "credential"
+        self.credential.write_text(SECRET)
+        self._seal()
+        self.start()
+        self.pair.b.start()
+
+    def _seal(self):
+        conf = self.directory / "a.conf"
+        conf.write_text(f"[Interface]\nPrivateKey = {base64.b64encode(self.a.private).decode()}\n[Peer]\n"
+                        f"PublicKey = {base64.b64encode(self.pair.b.public).decode()}\n"
+                        f"PresharedKey = {base64.b64encode(self.a.psk).decode()}\n")
+        conf.chmod(0o600)
+        self.run("site", "seal", self.a.file, "--credential", self.credential, "--import", conf)
+        conf.unlink()
+
+    def environment(self):
+        return self.a.environment() | {"WGPY_STATE_DIR": str(self.state)}
+
+    def start(self):
+        with open(self.a.log, "ab") as log:
+            self.a.process = self.a.box.popen(
+                sys.executable, "-m", "wgpy.cli", "encryptor", "up", self.a.file, "--foreground", "--credential",
+                self.credential, env=self.environment(), stderr=log)
+        wait_until(lambda: self.a.process.poll() is not None or self.a.status().get("up"), 20, "a comes up")
+        assert self.a.process.poll() is None, self.a.log.read_text()
+
+    def run(self, *arguments, user=None, stdin="", fails=False):
+        command = [sys.executable, "-m", "wgpy.cli", *map(str, arguments)]
+        if user is not None:
+            command = ["setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups", *command]
+        done = self.a.box.run(*(["env"] + [f"{k}={v}" for k, v in self.environment().items()
+                                          if k.startswith(("WGPY", "PYTHONPATH"))] + command),
+                              input=stdin, check=False)
+        assert (done.returncode != 0) == fails, done.stderr
+        return done.stderr if fails else done.stdout
+
+    def ask(self, **request):
+        """As the command does, from any user."""
+        return json.loads(self.raw(b"wgpy=1\n" + json.dumps(request).encode() + b"\n\n"))
+
+    def raw(self, data, uid=0):
+        code = ("import os,socket,sys\n"
+                f"os.setgroups([]); os.setgid({uid}); os.setuid({uid})\n"
+                "s = socket.socket(socket.AF_UNIX); s.settimeout(10); s.connect(sys.argv[1])\n"
+                "s.sendall(sys.stdin.buffer.read())\nout = b''\n"
+                "while not out.endswith(b'\\n\\n'):\n    got = s.recv(65536)\n    if not got: break\n    out += got\n"
+                "sys.stdout.buffer.write(out)\n")
+        path = self.a.run_dir / "a" / "admin.sock"
+        return subprocess.run([sys.executable, "-S", "-c", code, str(path)], input=data, capture_output=True,
+                              timeout=30, check=True).stdout
+
+    def entries(self):
+        lines = (self.state / "a" / "audit.log").read_text().splitlines()
+        return [json.loads(line) for line in lines]
+
+    def peer(self):
+        peers = self.ask(cmd="peers")["peers"]
+        return next(p for p in peers if p["name"] == "b")
+
+
+@pytest.fixture(scope="module")
+def node(tmp_path_factory):
+    made = None
+    directory = tmp_path_factory.mktemp("sealed")
+    for parent in (directory, *directory.parents[:3]):
+        if str(parent) != "/tmp":
+            parent.chmod(0o755)
+    try:
+        made = Sealed(directory)
+        yield made
+    finally:
+        if made is not None:
+            made.pair.close()
+
+
+def reaches(node):
+    return ping(node.a.host, node.pair.b.address, count=3, interval=0.1).lost <= 1
+
+
+def test_a_node_runs_from_its_sealed_store(node):
+    assert ping(node.a.host, node.pair.b.address, count=5, interval=0.2).lost <= 1
+    assert node.peer()["events"]["handshake-complete"] >= 1
+
+
+def test_no_key_on_disk_in_argv_or_environment(node):
+    """F6: private and pre-shared key in any form, and the credential."""
+    secrets = [form for key in (node.a.private, node.a.psk)
+               for form in (key, key.hex().encode(), base64.b64encode(key)[:42])]
+    for root in (node.state, node.a.run_dir):
+        for path in root.rglob("*"):
+            if path.is_file():
+                data = path.read_bytes()
+                assert not [s for s in secrets + [SECRET.encode()] if s in data], path
+    log = node.a.log.read_bytes()
+    assert not [s for s in secrets + [SECRET.encode()] if s in log]
+
+
+def test_others_than_administrators_get_eacces_and_an_entry(node):
+    """I1, I3."""
+    assert node.raw(b"get=1\n\n", uid=4711) == b"errno=13\n\n"
+    assert json.loads(node.raw(b'wgpy=1\n{"cmd":"reload"}\n\n', uid=4711))["errno"] == 13
+    refused = [e for e in node.entries() if e["result"] == "refused"]
+    assert refused and refused[-1]["who"]["uid"] == 4711
+
+
+def test_the_private_key_is_never_told_and_cannot_be_set(node):
+    told = node.raw(b"get=1\n\n").decode()
+    assert "private_key" not in told and node.a.psk.hex() not in told
+    assert f"public_key={node.pair.b.public.hex()}" in told
+    for line in (b"private_key=" + b"11" * 32, b"listen_port=5", b"fwmark=5"):
+        assert node.raw(b"set=1\n" + line + b"\n\n") == b"errno=-1\n\n"
+    last = node.entries()[-1]
+    assert last["what"] == "set" and last["result"] == "EPERM"
+    assert "11" * 32 not in json.dumps(node.entries())
+    assert reaches(node)
+
+
+def test_peers_can_be_changed_live(node):
+    other = os.urandom(32).hex()
+    assert node.raw(f"set=1\npublic_key={other}\nallowed_ip=10.77.0.0/24\n\n".encode()) == b"errno=0\n\n"
+    assert other in node.raw(b"get=1\n\n").decode()
+    assert node.raw(f"set=1\npublic_key={other}\nremove=true\n\n".encode()) == b"errno=0\n\n"
+    assert other not in node.raw(b"get=1\n\n").decode()
+    assert reaches(node)
+
+
+def test_many_requests_keep_nobody_waiting(node):
+    answers = [node.raw(b"get=1\n\n" * 50) for _ in range(3)]
+    assert all(a.count(b"errno=0") >= 1 for a in answers) and reaches(node)
+
+
+def test_a_new_site_comes_without_the_others_going(node):
+    before = node.peer()
+    extra = ('[[site]]\nname = "third"\npublic_key = "' + base64.b64encode(os.urandom(32)).decode()
+             + '"\nnetworks = ["10.9.0.0/24"]\n')
+    node.a.write_site([node.pair.b], extra=extra)
+    node.run("reload", "a")
+    wait_until(lambda: len(node.ask(cmd="peers")["peers"]) == 2, 10, "the new site is there")
+    assert node.peer()["handshake"] == before["handshake"] and reaches(node)
+    assert node.peer()["events"]["handshake-complete"] == before["events"]["handshake-complete"]
+    entry = next(e for e in node.entries() if e["what"] == "site file")
+    assert entry["result"] == "ok" and entry["detail"]["added"] == ["third"]
+    node.a.write_site([node.pair.b])
+    answer = node.ask(cmd="sites-set", text=node.a.file.read_text())
+    assert answer["removed"] == ["third"] and answer["needs_reload"] == ["networks"]
+    assert "no pre-shared" in node.ask(cmd="sites-set", text=node.a.file.read_text().replace('"ab"', '"none"'))["error"]
+    assert node.peer()["handshake"] == before["handshake"]
+    node.run("reload", "a")
+
+
+def test_status_metrics_and_views(node):
+    from prometheus_client.parser import text_string_to_metric_families
+    wait_until(lambda: node.a.status()["rooms"]["crypto"]["status"].get("peers"), 10, "peers are in status.json")
+    document = json.loads(node.run("status", "a", "--json"))["a"]
+    assert document["rooms"]["crypto"]["status"]["peers"][0]["name"] == "b"
+    assert document["firewall"]["red"].keys() >= {"not_permitted", "protected_in_clear"}
+    frame = node.run("top", "a", "--once")
+    assert "red → crypto" in frame and "b " in frame and "ready" in frame
+    found = json.loads(node.run("why", "b", "--node", "a", "--json"))
+    assert found[-1]["cause"] == "up", found
+    assert "did you mean" in node.run("why", "bb", "--node", "a", fails=True)
+    scraped = subprocess.run(["curl", "-s", "--unix-socket", str(node.a.run_dir / "a/metrics.sock"), "http://x/metrics"],
+                             capture_output=True, text=True, timeout=20)
+    families = {f.name: f for f in text_string_to_metric_families(scraped.stdout)}
+    assert {s.labels["site"] for s in families["wgpy_peer_sessions"].samples} == {"b"}
+    assert families["wgpy_firewall_packets"].samples
+
+
+def test_wg_works_on_it(node):
+    shown = node.a.box.run("wg", "show", "a", "allowed-ips")
+    assert shown.stdout.split() == [base64.b64encode(node.pair.b.public).decode(), node.pair.b.lan]
+    done = node.a.box.run("wg", "set", "a", "listen-port", "7", check=False)
+    assert done.returncode != 0 and node.entries()[-1]["result"] == "EPERM"
+
+
+def test_the_floor_outlives_power_loss(node):
+    """Stamps after a restart are greater than all before, whatever the clock says."""
+    floor = node.ask(cmd="keys")["floor"]
+    assert floor > time.time() - 60
+    pid = node.a.pid("crypto")
+    os.kill(pid, 9)
+    wait_until(lambda: node.a.pid("crypto") not in (0, pid), 15, "crypto is back")
+    wait_until(lambda: reaches(node), 15, "traffic is back")
+    assert node.ask(cmd="keys")["floor"] >= floor
+    assert [e["what"] for e in node.entries()].count("start") == 2
+
+
+def test_the_passphrase_changes_while_the_node_runs(node):
+    other = node.directory / "other"
+    other.write_text("something else")
+    node.run("keys", "passphrase", "a", "--old", node.credential, "--new", other)
+    assert "another one" in node.run("keys", "passphrase", "a", "--old", node.credential, "--new", other, fails=True)
+    trail = json.dumps(node.entries())
+    assert "something else" not in trail and SECRET not in trail
+    results = [e["result"] for e in node.entries() if e["what"] == "passphrase-change"]
+    assert results[0] == "ok" and "another one" in results[1]
+    node.run("keys", "passphrase", "a", "--old", other, "--new", node.credential)
+    assert reaches(node)
+
+
+def test_pre_shared_keys_by_name(node):
+    psk = base64.b64encode(os.urandom(32)).decode()
+    node.run("keys", "psk", "a", "spare", stdin=psk + "\n")
+    assert node.ask(cmd="keys")["psks"] == ["ab", "spare"]
+    node.run("keys", "psk", "a", "spare", "--remove")
+    assert "is the pre-shared key of b" in node.run("keys", "psk", "a", "ab", "--remove", fails=True)
+    assert psk not in json.dumps(node.entries())
+
+
+def test_the_trail_is_whole(node):
+    told = json.loads(node.run("audit", "verify", "a", "--json"))
+    assert told["entries"] == len(node.entries()) == node.ask(cmd="audit")["entries"]
+
+
+def test_the_store_is_busy_and_a_wrong_credential_is_said(node):
+    assert "in use by a running node" in node.run("site", "seal", node.a.file, "--credential", node.credential, fails=True)
+    node.a.stop()
+    wrong = node.directory / "wrong"
+    wrong.write_text("wrong")
+    said = node.run("encryptor", "up", node.a.file, "--credential", wrong, fails=True)
+    assert "does not open this key store" in said, said
+    assert not (node.a.run_dir / "a" / "admin.sock").exists()
