@@ -1,0 +1,164 @@
+"""`wgpy why`: each cause from the counters that it leaves, with evidence and remedy."""
+
+import copy
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from wgpy.admin.top import Frame
+from wgpy.admin.why import explain
+from wgpy.errors import WgpyError
+
+NOW = 1_700_000_000
+
+
+def document(*, engine=(), events=(), drops=(), black=(), firewall=(), rooms=(), **peer):
+    """A node whose peer cusco never came up; the rest as given."""
+    facts = {"name": "cusco", "public_key": "K", "endpoint": "192.0.2.9:51820", "handshake": 0, "sessions": 0,
+             "state": "idle", "tries": 0, "cookie": False, "psk": False, "staged": 0, "rx_bytes": 0, "tx_bytes": 0,
+             "events": dict(events)} | peer
+    made = {room: {"state": "ready", "restarts": 0, "status": {"ports": {}, "drops": {}}} for room in ("black", "crypto", "red")}
+    made["crypto"]["status"] |= {"engine": dict(engine), "peers": [facts], "drops": dict(drops)}
+    made["black"]["status"] |= {"drops": dict(black), "ports": {"udp": {"packets_in": 0}}}
+    for room, state in dict(rooms).items():
+        made[room]["state"] = state
+    return {"node": "lima", "up": True, "missing": [], "rooms": made, "firewall": dict(firewall)}
+
+
+UP = {"handshake": NOW - 5, "sessions": 1}
+SENT = {"initiations": 6, "handshake-given-up": 1}
+CASES = {
+    "idle": {},
+    "permit": {"firewall": {"red": {"not_permitted": 4}}},
+    "no-route": {"drops": {"no_peer": 3}},
+    "no-endpoint": {"endpoint": "", "events": {"initiations": 2}, "drops": {"no_endpoint": 2}},
+    "no-reply": {"events": SENT},
+    "no-way-out": {"events": SENT, "black": {"udp_send": 6}},
+    "ring": {"events": SENT, "drops": {"ring_detached": 6}},
+    "firewall": {"events": SENT, "firewall": {"black": {"output_dropped": 6}}},
+    "psk": {"events": SENT | {"rejected-response": 6}, "psk": True},
+    "not-confirmed": {"events": {"responses": 5}},
+    "clock": {"events": {"rejected-replay": 5}},
+    "wrong-key": {"engine": {"reject_mac1": 5}, "events": SENT},
+    "unknown-peer": {"engine": {"reject_unknown_peer": 5}, "events": SENT},
+    "peer-under-load": {"cookie": True, "events": SENT},
+    "under-load": {"engine": {"event_under_load": 1, "reject_cookie_demanded": 50}, "events": SENT},
+    "source-budget": {"black": {"source_budget": 9}, "events": SENT},
+    "room-down": {"rooms": {"black": "stopped"}},
+    "up": UP,
+    "networks": {**UP, "drops": {"wrong_source": 2}},
+}
+
+
+@pytest.mark.parametrize("cause", CASES)
+def test_each_cause_is_the_first_thing_said(cause):
+    first = explain(document(**CASES[cause]), "cusco", now=NOW)[0]
+    assert first.cause == cause
+    assert first.evidence and first.remedy and "cusco" in first.text + first.remedy or cause not in ("psk", "no-reply")
+
+
+def evidence(found):
+    return {name: value for f in found for name, value in f.evidence}
+
+
+def test_evidence_names_counters_and_values():
+    found = explain(document(**CASES["psk"]), "cusco", now=NOW)
+    assert evidence(found)["responses rejected"] == 6 and evidence(found)["pre-shared key here"] == "yes"
+    found = explain(document(**CASES["permit"]), "cusco", now=NOW)
+    assert evidence(found)["red not_permitted"] == 4 and "[[permit]]" in found[0].remedy
+
+
+def test_a_session_with_blocked_hosts_is_up_and_blocked():
+    causes = [f.cause for f in explain(document(**UP, firewall={"red": {"not_permitted": 1}}), "cusco", now=NOW)]
+    assert causes == ["permit", "up"]
+
+
+def test_a_healthy_peer_is_only_up_whatever_strangers_did():
+    found = explain(document(**UP, engine={"reject_mac1": 900, "reject_unknown_peer": 9}), "cusco", now=NOW)
+    assert [f.cause for f in found] == ["up"]
+
+
+def test_an_old_session_is_not_up():
+    assert explain(document(handshake=NOW - 181, sessions=1, events=SENT), "cusco", now=NOW)[0].cause == "no-reply"
+
+
+def test_between_two_documents_only_what_happened_in_between_counts():
+    before = document(events={"initiations": 5, "rejected-response": 5}, engine={"reject_mac1": 4})
+    after = document(events={"initiations": 8, "rejected-response": 5}, engine={"reject_mac1": 4})
+    assert [f.cause for f in explain(after, "cusco", now=NOW)][:2] == ["psk", "wrong-key"]
+    found = explain(after, "cusco", before, now=NOW)
+    assert found[0].cause == "no-reply" and evidence(found)["initiations"] == 3
+    assert explain(after, "cusco", after, now=NOW)[0].cause == "idle"
+
+
+def test_a_restart_in_between_gives_no_negative_counts():
+    found = explain(document(events={"initiations": 1}), "cusco", document(events={"initiations": 9}), now=NOW)
+    assert all(v >= 0 for v in evidence(found).values() if isinstance(v, int))
+
+
+@pytest.mark.parametrize("engine, cause", [({"reject_mac1": 3}, "wrong-key"), ({"reject_unknown_peer": 3}, "unknown-there"),
+                                           ({"reject_replay": 3}, "clock")])
+def test_the_other_node_knows_why_it_is_silent(engine, cause):
+    remote = document(engine=engine) | {"node": "cusco"}
+    first = explain(document(events=SENT), "cusco", remote=remote, now=NOW)[0]
+    assert first.cause == cause and "at cusco" in first.evidence[0][0]
+
+
+def test_a_peer_by_its_key_and_a_name_mistyped():
+    assert explain(document(), "K", now=NOW)
+    with pytest.raises(WgpyError, match="did you mean 'cusco'"):
+        explain(document(), "cuzco", now=NOW)
+    with pytest.raises(WgpyError, match="no site"):
+        explain({"rooms": {}}, "x", now=NOW)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.data())
+def test_there_is_always_an_answer(data):
+    counts = lambda *names: data.draw(st.fixed_dictionaries({}, optional={n: st.integers(0, 3) for n in names}))
+    d = document(
+        engine=counts("reject_mac1", "reject_unknown_peer", "event_under_load", "event_load_over", "reject_cookie_demanded"),
+        events=counts("initiations", "responses", "rejected-response", "rejected-replay", "handshake-complete"),
+        drops=counts("no_peer", "no_endpoint", "ring_detached", "wrong_source", "bad_tag"),
+        black=counts("udp_send", "source_budget"),
+        firewall={"red": counts("not_permitted", "lan_spoofed"), "black": counts("output_dropped")},
+        handshake=data.draw(st.sampled_from([0, NOW - 5, NOW - 500])), sessions=data.draw(st.integers(0, 2)),
+        endpoint=data.draw(st.sampled_from(["", "192.0.2.1:1"])), cookie=data.draw(st.booleans()))
+    found = explain(d, "cusco", now=NOW)
+    assert found and all(f.text and f.remedy for f in found)
+
+
+# wgpy top
+
+
+def shown(frame):
+    from rich.console import Console
+    console = Console(width=140, record=True, file=open("/dev/null", "w"))
+    console.print(frame.render())
+    return console.export_text()
+
+
+def test_a_frame_shows_rooms_rings_peers_drops_and_load():
+    before = document(**UP, engine={"event_under_load": 1, "aead": "avx2"}, drops={"no_peer": 1}, rx_bytes=0,
+                      rooms={"black": "starting"}, firewall={"red": {"not_permitted": 2}})
+    after = copy.deepcopy(before)
+    after["rooms"]["crypto"]["status"]["peers"][0]["rx_bytes"] = 2_500_000
+    after["rooms"]["crypto"]["status"]["drops"]["no_peer"] = 21
+    text = shown(Frame(after, before, 2.0, now=NOW))
+    assert "UNDER LOAD" in text and "starting" in text and "crypto → black" in text
+    line = next(x for x in text.splitlines() if x.startswith("cusco"))
+    assert "10.0 Mbit/s" in line and "5 s" in line and line.rstrip().endswith("up")
+    assert any(x.split() == ["crypto", "no", "peer", "21", "10"] for x in text.splitlines())
+    assert "not permitted" in text
+
+
+def test_a_first_frame_has_no_rates_and_a_bare_document_is_shown():
+    assert "bit/s " not in shown(Frame(document(**UP), now=NOW)).replace("bits/s", "")
+    assert "not up" in shown(Frame({"rooms": {}}, now=NOW))
+
+
+def test_many_peers_are_cut_off():
+    d = document()
+    d["rooms"]["crypto"]["status"]["peers"] *= 250
+    assert "… 210 more" in shown(Frame(d, now=NOW))
