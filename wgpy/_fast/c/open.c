@@ -137,7 +137,7 @@ static void admit_inner(struct wg_crypto_stage *s, struct wg_batch *b, struct wg
         batch_drop(b, p, WG_DROP_inner_malformed);
     else if (ip.total_len > p->len)
         batch_drop(b, p, WG_DROP_inner_length);
-    else if (trie_lookup(s->plane->trie, ip.version, ip.src) != p->peer)
+    else if (plane_owner(s, ip.version, ip.src) != p->peer)
         batch_drop(b, p, WG_DROP_wrong_source);
     else if (!ecn_decapsulate(packet, p->tos))
         batch_drop(b, p, WG_DROP_inner_ecn);
@@ -160,9 +160,9 @@ static void conclude(struct wg_crypto_stage *s, struct wg_batch *b, uint32_t job
         batch_drop(b, p, WG_DROP_replayed);
         return;
     }
-    plane_confirm(s->plane, p->peer, kp);
-    /* a train has one endpoint: compare it once */
+    /* a train has one keypair and one endpoint: compare them once */
     if (seen[0] != kp || seen[1] != &b->endpoint[p->ep]) {
+        plane_confirm(s->plane, p->peer, kp);
         follow(s->plane, p->peer, &b->endpoint[p->ep]);
         seen[0] = kp;
         seen[1] = &b->endpoint[p->ep];
@@ -181,6 +181,7 @@ static void open_run(struct wg_stage *stage, struct wg_batch *b)
     struct wg_crypto_stage *s = (struct wg_crypto_stage *)stage;
     uint32_t jobs = 0;
     plane_read_lock(s->plane, s->lock);
+    s->recent.family = 0;
     for (uint32_t i = 0; i < b->n; i++) {
         struct wg_packet *p = &b->packet[i];
         if (!p->live || p->kind == WG_FINISHED || !admit(s, b, p, jobs))

@@ -117,6 +117,14 @@ struct wg_tally {
     bool data;              /* not only keepalives */
 };
 
+/* The last answer of the trie: the packets of a train have one address. It counts only
+ * under the read lock of the run that asked. */
+struct wg_recent {
+    uint8_t family;         /* 0: none */
+    uint8_t addr[16];
+    uint32_t peer;
+};
+
 /* One stage object a queue and direction. */
 struct wg_crypto_stage {
     struct wg_stage stage; /* first: the pump sees only this */
@@ -124,14 +132,26 @@ struct wg_crypto_stage {
     uint32_t queue, lock;
     _Atomic uint32_t mtu;  /* seal: padding stops here */
     uint32_t ep_peer[WG_BATCH_PACKETS]; /* seal: whose endpoint batch->endpoint[i] is */
-    uint32_t pulled_endpoints;          /* seal: how many of them pull added to this batch */
     struct wg_aead_job job[WG_BATCH_PACKETS];
     uint32_t job_packet[WG_BATCH_PACKETS];
     struct wg_keypair *job_key[WG_BATCH_PACKETS];
     struct wg_tally tally;
+    struct wg_recent recent;
 };
 void seal_stage_init(struct wg_crypto_stage *, struct wg_plane *, uint32_t queue, uint32_t mtu);
 void open_stage_init(struct wg_crypto_stage *, struct wg_plane *, uint32_t queue);
+
+/* trie_lookup for the packets of a run. */
+static inline uint32_t plane_owner(struct wg_crypto_stage *s, uint8_t family, const uint8_t *addr)
+{
+    struct wg_recent *r = &s->recent;
+    if (r->family == family && !(family == 4 ? memcmp(r->addr, addr, 4) : memcmp(r->addr, addr, 16)))
+        return r->peer;
+    r->family = family;
+    memcpy(r->addr, addr, family == 4 ? 4 : 16);
+    r->peer = trie_lookup(s->plane->trie, family, addr);
+    return r->peer;
+}
 
 static inline uint64_t relaxed(const _Atomic uint64_t *v)
 {

@@ -81,7 +81,7 @@ static bool route(struct wg_crypto_stage *s, struct wg_batch *b, struct wg_packe
         return false;
     }
     p->tos = ecn_outer(ip.tos);
-    p->peer = trie_lookup(s->plane->trie, ip.version, ip.dst);
+    p->peer = plane_owner(s, ip.version, ip.dst);
     if (p->peer == WG_NO_PEER) {
         refuse(s, b, p, WG_DROP_no_peer);
         return false;
@@ -89,13 +89,14 @@ static bool route(struct wg_crypto_stage *s, struct wg_batch *b, struct wg_packe
     return true;
 }
 
-/* Pads with zeros to 16, clamped to the MTU (send.c:calculate_skb_padding). */
+/* Pads with zeros to 16, clamped to the MTU (send.c:calculate_skb_padding). The tailroom
+ * takes 16 zeros whatever the padding: one store. */
 static uint32_t pad(uint8_t *packet, uint32_t len, uint32_t mtu)
 {
     uint32_t padded = round16(len);
     if (padded > mtu)
         padded = len > mtu ? len : mtu;
-    memset(packet + len, 0, padded - len);
+    memset(packet + len, 0, 16);
     return padded;
 }
 
@@ -185,10 +186,7 @@ static void seal_run(struct wg_stage *stage, struct wg_batch *b)
     struct wg_crypto_stage *s = (struct wg_crypto_stage *)stage;
     uint32_t jobs = 0;
     plane_read_lock(s->plane, s->lock);
-    /* an endpoint that came from the source port is no peer's */
-    for (uint32_t i = s->pulled_endpoints; i < b->endpoints; i++)
-        s->ep_peer[i] = WG_NO_PEER;
-    s->pulled_endpoints = 0;
+    s->recent.family = 0;
     for (uint32_t i = 0; i < b->n; i++) {
         struct wg_packet *p = &b->packet[i];
         if (!p->live || p->kind == WG_FINISHED)
@@ -286,7 +284,6 @@ static bool seal_pull(struct wg_stage *stage, struct wg_batch *b)
             ask_for_key(s->plane, slot, b->now);
         }
     }
-    s->pulled_endpoints = b->endpoints;
     plane_read_unlock(s->plane, s->lock);
     return more;
 }
