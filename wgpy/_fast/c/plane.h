@@ -132,6 +132,7 @@ struct wg_crypto_stage {
     uint32_t queue, lock;
     _Atomic uint32_t mtu;  /* seal: padding stops here */
     uint32_t ep_peer[WG_BATCH_PACKETS]; /* seal: whose endpoint batch->endpoint[i] is */
+    uint32_t pulled_endpoints;          /* seal: how many of them pull added to this batch */
     struct wg_aead_job job[WG_BATCH_PACKETS];
     uint32_t job_packet[WG_BATCH_PACKETS];
     struct wg_keypair *job_key[WG_BATCH_PACKETS];

@@ -187,6 +187,10 @@ static void seal_run(struct wg_stage *stage, struct wg_batch *b)
     uint32_t jobs = 0;
     plane_read_lock(s->plane, s->lock);
     s->recent.family = 0;
+    /* an endpoint that came from the source port is no peer's */
+    for (uint32_t i = s->pulled_endpoints; i < b->endpoints; i++)
+        s->ep_peer[i] = WG_NO_PEER;
+    s->pulled_endpoints = 0;
     for (uint32_t i = 0; i < b->n; i++) {
         struct wg_packet *p = &b->packet[i];
         if (!p->live || p->kind == WG_FINISHED)
@@ -284,6 +288,7 @@ static bool seal_pull(struct wg_stage *stage, struct wg_batch *b)
             ask_for_key(s->plane, slot, b->now);
         }
     }
+    s->pulled_endpoints = b->endpoints;
     plane_read_unlock(s->plane, s->lock);
     return more;
 }
