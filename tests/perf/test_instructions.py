@@ -1,0 +1,103 @@
+"""P1: instructions a packet of the packet path, counted by callgrind.
+
+Counts do not depend on how busy the machine is, so a regression of a few per cent shows
+where a stopwatch would not. count.c drives the C core without Python. After a change that
+makes the path cheaper, or dearer for a reason, put the new figures into COUNTED.
+"""
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).parent
+CORE = HERE.parents[1] / "wgpy/_fast/c"
+SOURCES = ("ip", "icmp", "replay", "trie", "lane", "staged", "plane", "seal", "open", "split", "merge",
+           "ring_in", "ring_out")
+FLAGS = ("-O3", "-std=gnu11", "-pthread", "-fvisibility=hidden", "-fno-strict-aliasing")
+
+# Instructions a packet as measured with gcc COMPILER on x86-64. The null AEAD leaves what
+# the path costs without cryptography; a train goes to one of 250 peers.
+COMPILER = 12
+COUNTED = {
+    "seal-null-1420": 253,
+    "open-null-1420": 314,
+    "seal-null-64": 244,
+    "open-null-64": 308,
+    "seal-ssse3-1420": 17957,
+    "open-ssse3-1420": 17751,
+    "seal-ssse3-64": 2100,
+    "open-ssse3-64": 2213,
+    "seal-avx2-1420": 10754,
+    "open-avx2-1420": 10850,
+    "seal-avx2-64": 1550,
+    "open-avx2-64": 1683,
+    "split-tcp-1368": 1184,
+    "merge-tcp-1368": 1364,
+    "split-udp-64": 326,
+    "merge-udp-64": 560,
+    "trie-v4": 486,
+    "trie-v6": 294,
+    "ring-out-1452": 232,
+    "ring-in-1452": 230,
+    "ring-out-96": 78,
+    "ring-in-96": 76,
+}
+ALLOWED = 1.10            # code motion by innocent changes stays below this
+ALLOWED_ELSEWHERE = 1.35  # another major version of gcc, or another compiler
+
+
+def run(*command: object, **options) -> str:
+    done = subprocess.run([str(c) for c in command], capture_output=True, text=True, timeout=120, **options)
+    assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]
+    return done.stdout
+
+
+def compiler() -> int:
+    """gcc's major version; 0 for any other compiler."""
+    text = run("cc", "--version")
+    found = re.search(r"\) (\d+)\.\d+", text) if "Free Software Foundation" in text else None
+    return int(found.group(1)) if found else 0
+
+
+@pytest.fixture(scope="module")
+def counted(tmp_path_factory) -> dict[str, float]:
+    """Part -> instructions a packet."""
+    for tool in ("cc", "valgrind"):
+        if not shutil.which(tool):
+            pytest.fail(f"{tool} is missing", pytrace=False)
+    place = tmp_path_factory.mktemp("perf")
+    run("cc", *FLAGS, f"-I{CORE}", f"-I{HERE.parent / 'c'}", HERE / "count.c",
+        *(CORE / f"{s}.c" for s in SOURCES), *sorted(CORE.glob("aead*.c")), "-lcrypto", "-o", place / "count")
+    lines = run("valgrind", "-q", "--tool=callgrind", "--collect-atstart=no", "--callgrind-out-file=dump",
+                place / "count", cwd=place).splitlines()
+    out = {}
+    for number, line in enumerate(lines, 1):
+        part, packets = line.split()
+        dump = (place / f"dump.{number}").read_text()
+        assert f"Client Request: {part}" in dump
+        out[part] = int(re.search(r"^totals: (\d+)", dump, re.MULTILINE).group(1)) / int(packets)
+    return out
+
+
+def test_every_part_is_counted(counted):
+    """The vector backends only where this CPU has their instructions."""
+    lacking = {"avx2", "ssse3"} - set(Path("/proc/cpuinfo").read_text().split())
+    assert set(counted) == {part for part in COUNTED if part.split("-")[1] not in lacking}
+
+
+def test_no_part_became_dearer(counted):
+    version = compiler()
+    factor = ALLOWED if version == COMPILER else ALLOWED_ELSEWHERE
+    dearer = {part: f"{n:.0f} instructions a packet, {COUNTED[part]} when last measured"
+              for part, n in counted.items() if n > COUNTED[part] * factor}
+    assert not dearer, f"compiler {version}, {factor} allowed: {dearer}"
+
+
+def test_cryptography_is_the_greater_part(counted):
+    """What surrounds the AEAD of a full packet stays below a twentieth of it."""
+    for backend in ("ssse3", "avx2"):
+        for way in ("seal", "open"):
+            if f"{way}-{backend}-1420" in counted:
+                assert counted[f"{way}-null-1420"] * 20 < counted[f"{way}-{backend}-1420"]
