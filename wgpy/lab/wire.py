@@ -10,6 +10,7 @@ from dataclasses import dataclass
 ETH_P_ALL = 3
 PACKET_OUTGOING = 4
 _SOL_PACKET, _PACKET_STATISTICS = 263, 6  # packet(7)
+_SO_RCVBUFFORCE = 33  # socket(7)
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ class Capture:
         self._snap, self._stop, self.missed = snap, False, 0
         with ns.entered():
             self._socket = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM)
-        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
+        self._socket.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, 64 << 20)
         self._socket.bind((link, ETH_P_ALL))
         self._socket.settimeout(0.05)
         self._thread = threading.Thread(target=self._read, daemon=True)

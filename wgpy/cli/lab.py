@@ -1,0 +1,116 @@
+"""`wgpy lab`: networks to look around in. They exist for as long as the command runs."""
+
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+
+from wgpy.errors import HostError
+
+_PAGE = "<!doctype html><title>wgpy lab</title><p>A page of the Internet of the lab.\n"
+
+_run = click.option("--run", metavar="CMD", help="Run CMD in the first host instead of waiting; its status is ours.")
+_implementation = click.option("--implementation", default="wgpyd", show_default=True, metavar="DAEMON",
+                               help="wgpyd, kernel, or a program that takes -f IFACE.")
+
+
+@click.group()
+def lab() -> None:
+    """Networks in namespaces, gone when the command ends. Needs root."""
+
+
+@lab.command("two-sites")
+@_implementation
+@_run
+def two_sites(implementation: str, run: str | None) -> None:
+    """Two sites with a tunnel, and the Internet beside it."""
+    _sites(2, implementation, run)
+
+
+@lab.command()
+@click.argument("count", type=click.IntRange(2, 26))
+@_implementation
+@_run
+def sites(count: int, implementation: str, run: str | None) -> None:
+    """COUNT sites, each with a tunnel to each, and the Internet beside them."""
+    _sites(count, implementation, run)
+
+
+@lab.command()
+@click.option("--mode", type=click.Choice(("small", "large")), default="small", show_default=True)
+@_run
+def encryptors(mode: str, run: str | None) -> None:
+    """Two encryptors of three rooms each, a host behind each, an Internet between."""
+    from wgpy.lab.encryptors import Pair
+    with _cleaned(), tempfile.TemporaryDirectory(prefix="wgpy-lab-") as directory, \
+            Pair(Path(directory), mode, routers=mode == "large") as pair, _web(pair.internet, directory):
+        places = []
+        for node in pair.nodes:
+            places.append((node.host, f"{node.address}, a LAN host"))
+            if node.router:
+                places.append((node.router, "the site's router: only traffic between sites goes to the encryptor"))
+            places += [(f"{node.name}-{room}", node.pid(room), what) for room, what in
+                       (("black", f"WAN {node.wan}, firewall 1"), ("red", f"LAN {node.lan}, firewall 2"))]
+            places.append((node.box, f"where the encryptor lives: WGPY_RUN_DIR={node.run_dir}"))
+        places.append((pair.internet, f"the Internet; capture black's wires there: tcpdump -ni to-{pair.a.name}"))
+        _stay(places, pair.a.host, pair.b.address, run)
+
+
+def _sites(count: int, implementation: str, run: str | None) -> None:
+    from wgpy.lab.sites import Sites
+    with _cleaned(), tempfile.TemporaryDirectory(prefix="wgpy-lab-") as directory, \
+            Sites(count, implementation) as made, _web(made.internet, directory):
+        places = []
+        for site in made.sites:
+            places.append((site.host, f"{site.address}, a LAN host"))
+            places.append((site.router, f"LAN {site.lan}, WAN {site.home.address}; try: wg show"))
+        places.append((made.internet, "the Internet; capture a site's wire there: tcpdump -ni to-a"))
+        _stay(places, made.sites[0].host, made.sites[1].address, run)
+
+
+@contextmanager
+def _cleaned():
+    """Ends quietly on Ctrl-C and SIGTERM, when everything is gone."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    try:
+        yield
+    except (TimeoutError, subprocess.SubprocessError) as error:
+        notes = "; ".join(getattr(error, "__notes__", []))
+        raise HostError(f"{error} {notes}".strip()) from None
+    except KeyboardInterrupt:
+        click.echo("everything is gone", err=True)
+        sys.exit(130)
+
+
+@contextmanager
+def _web(internet, directory: str):
+    from wgpy.lab.internet import WEB
+    from wgpy.lab.traffic import file_server
+    pages = Path(directory, "pages")
+    pages.mkdir()
+    (pages / "index.html").write_text(_PAGE)
+    with file_server(internet, pages, WEB, 80):
+        yield
+
+
+def _stay(places: list, first, there: str, run: str | None) -> None:
+    """Runs the command, or says how to look around and waits for the end."""
+    from wgpy.lab.internet import WEB
+    if run is not None:
+        argv = ("env", f"THERE={there}", f"WEB={WEB}", "sh", "-c", run)
+        sys.exit(first.popen(*argv).wait())
+    for place in places:
+        name, pid, what = place if len(place) == 3 else (place[0].name, place[0].pid, place[1])
+        enter = f"nsenter --net=/proc/{pid}/ns/net" + (f" --mount=/proc/{pid}/ns/mnt" if len(place) == 2 else "")
+        click.echo(f"{name:<10} {what}\n{'':<10} {enter} {shlex.quote(os.environ.get('SHELL', 'sh'))}")
+    click.echo(f"\nIn {first.name}: ping {there}; curl http://{WEB}/      Ctrl-C ends it all.")
+    sys.stdout.flush()
+    while True:
+        time.sleep(3600)
