@@ -38,7 +38,11 @@ class Node:
         self.host.ip("route", "add", "default", "via", self.inner)
 
     def attach_wan(self) -> None:
-        join(self.internet, self.box, names=(f"to-{self.name}", "wan0"), a_addresses=(f"{self.gateway}/24",))
+        """A link to the Internet, which a supervisor that runs takes at once."""
+        link = f"to-{self.name}"
+        subprocess.run(["nsenter", f"--net=/proc/{self.internet.pid}/ns/net", "ip", "link", "add", link, "type", "veth",
+                        "peer", "name", "wan0", "netns", str(self.box.pid)], check=True)
+        self.internet.batch(f"address add {self.gateway}/24 dev {link}", f"link set {link} up")
 
     def write_site(self, peers: list["Node"], extra: str = "", dhcp: bool = False) -> None:
         addresses = '"dhcp"' if dhcp else f'["{self.wan}/24"]\ngateway = "{self.gateway}"'

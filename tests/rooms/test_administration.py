@@ -3,13 +3,17 @@
 import base64
 import json
 import os
+import pty
+import shutil
 import subprocess
 import sys
+import tempfile
 import time
+from pathlib import Path
 
 import pytest
 from rooms.nodes import Pair
-from wgpy.lab.netns import wait_until
+from wgpy.lab.netns import join, wait_until
 from wgpy.lab.traffic import ping
 
 pytestmark = pytest.mark.netns
@@ -85,18 +89,17 @@ class Sealed:
 
 
 @pytest.fixture(scope="module")
-def node(tmp_path_factory):
-    made = None
-    directory = tmp_path_factory.mktemp("sealed")
-    for parent in (directory, *directory.parents[:3]):
-        if str(parent) != "/tmp":
-            parent.chmod(0o755)
+def node():
+    """Its directory can be entered by other users, as /run can."""
+    made, directory = None, Path(tempfile.mkdtemp(prefix="wgpy-sealed-"))
+    directory.chmod(0o755)
     try:
         made = Sealed(directory)
         yield made
     finally:
         if made is not None:
             made.pair.close()
+        shutil.rmtree(directory)
 
 
 def reaches(node):
@@ -246,3 +249,47 @@ def test_the_store_is_busy_and_a_wrong_credential_is_said(node):
     said = node.run("encryptor", "up", node.a.file, "--credential", wrong, fails=True)
     assert "does not open this key store" in said, said
     assert not (node.a.run_dir / "a" / "admin.sock").exists()
+
+
+def test_a_passphrase_typed_at_the_console(node):
+    """Asked for by the jailed room itself, once: not again when that room restarts."""
+    if node.a.process.poll() is None:
+        node.a.stop()
+    plug_in_again(node.a)
+    master, slave = pty.openpty()
+    node.a.process = node.a.box.popen(
+        "setsid", "--ctty", "--wait", sys.executable, "-m", "wgpy.cli", "encryptor", "up", node.a.file, "--foreground",
+        env=node.environment(), stdin=slave, stdout=slave, stderr=slave)
+    shown = typed(master, b"passphrase of node a: ", b"wrong\n") + typed(master, b"passphrase of node a: ", SECRET.encode() + b"\n")
+    assert b"does not open" in shown and b"wrong\r" not in shown and SECRET.encode() not in shown
+    wait_until(lambda: node.a.status().get("up"), 20, "a comes up")
+    wait_until(lambda: reaches(node), 15, "traffic flows")
+    os.kill(node.a.pid("crypto"), 9)
+    wait_until(lambda: node.a.status()["rooms"]["crypto"]["restarts"] == 1
+               and node.a.status()["rooms"]["crypto"]["state"] == "ready", 20, "crypto is back")
+    wait_until(lambda: reaches(node), 15, "traffic is back")
+    node.run("encryptor", "down", "a")
+    node.a.process.wait(20)
+
+
+def plug_in_again(node):
+    """The links of this lab went with the namespaces that they were moved into."""
+    node.attach_wan()
+    join(node.host, node.box, names=("eth0", "lan0"), a_addresses=(f"{node.address}/24",))
+    node.host.ip("route", "add", "default", "via", node.inner)
+
+
+def typed(master, prompt, line):
+    """What was shown until the prompt came; then types."""
+    os.set_blocking(master, False)
+    shown = bytearray()
+
+    def prompted():
+        try:
+            shown.extend(os.read(master, 4096))
+        except (BlockingIOError, OSError):
+            pass
+        return prompt in shown
+    wait_until(prompted, 20, f"{prompt.decode()} (shown: {shown.decode(errors='replace')})")
+    os.write(master, line)
+    return bytes(shown)

@@ -2,19 +2,18 @@
 and no cryptography, and decides nothing but which datagrams are worth crypto's time."""
 
 from wgpy._fast.ports import Gate, Pump, UdpPort
-from wgpy.black.udp import UdpSockets
 from wgpy.isolate.control import Channel
 from wgpy.isolate.pumproom import PumpRoom, ring_end
 
 
 class Room(PumpRoom):
-    """options: listen_port. Opens its sockets while it may still size their buffers."""
+    """Descriptors: `udp4`, `udp6` where the host has the family, opened and kept by the
+    supervisor, so that nothing that arrives is lost while black starts anew; its rings."""
 
     def __init__(self, channel: Channel, options: dict, fds: dict[str, int]):
         super().__init__(channel)
-        self._sockets = UdpSockets(int(options["listen_port"]))
         self._gate = Gate()
-        udp = UdpPort(*self._sockets.fds()[0])
+        udp = UdpPort(fds.pop("udp4", -1), fds.pop("udp6", -1))
         to_crypto = ring_end(fds, "black-crypto").producer(datagrams=True)
         from_crypto = ring_end(fds, "crypto-black").consumer(datagrams=True)
         self.ports = {"udp": udp, "to_crypto": to_crypto, "from_crypto": from_crypto}

@@ -9,11 +9,13 @@ import socket
 
 from wgpy.config.model import NO_KEY, DeviceState, HostPort, PeerChange, PeerState, Prefix, SetRequest
 from wgpy.config.values import quoted
+from wgpy.constants import SECOND
 from wgpy.crypto.apply import Applier
 from wgpy.crypto.clock import now as read_clock
 from wgpy.errors import WgpyError
-from wgpy.notices import CONFIRMED, KEY_NEEDED, Endpoint
+from wgpy.notices import CONFIRMED, Endpoint
 from wgpy.protocol.effects import SetEndpoint
+from wgpy.protocol.peer import State
 
 HANDSHAKES_A_TURN = 32
 
@@ -76,12 +78,27 @@ class Engine:
         self._run(self.device.stop(now), now)
 
     def connect(self) -> None:
-        """Asks for a session with every peer whose endpoint is known, as after a restart
-        that may have lost sessions or handshakes. One that is younger than 5 s stays."""
+        """Asks every peer whose endpoint is known for a session."""
+        self._reconnect(lambda peer, slot: True)
+
+    def revive(self) -> None:
+        """The way to the peers was interrupted and is back. What it may have cost is asked
+        for again without waiting for timers: handshakes in flight, and sessions over which
+        data was sent and nothing heard since, for a quarter of a second."""
+        since = self._clock().mono - SECOND // 4
+
+        def suspect(peer: bytes, slot: int) -> bool:
+            known = self.device.peers[peer]
+            if known.state is not State.IDLE:
+                return known.handshake_sent < since
+            return 0 < self.plane.activity(slot).unanswered_since < since
+        self._reconnect(suspect)
+
+    def _reconnect(self, wanted) -> None:
         now = self._clock()
         for peer, slot in self._slots.items():
-            if self.plane.endpoint(slot) is not None:
-                self._run(self.device.notice(peer, KEY_NEEDED, now), now)
+            if self.plane.endpoint(slot) is not None and wanted(peer, slot):
+                self._run(self.device.reconnect(peer, now), now)
 
     def clear_sources(self) -> None:
         """Routes or addresses of the host changed: sticky sources may be wrong."""

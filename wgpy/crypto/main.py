@@ -73,12 +73,13 @@ class Room(PumpRoom):
         self.loop.run()
 
     def connect(self) -> None:
-        """Black is there. Nothing is sent before: an initiation that got lost would keep
-        the next one back for 5 s. After a restart of black as of crypto, sessions are
-        asked for anew, since either end may have lost them."""
-        if not self.engine.device.up:
+        """Black is there, or there again, or has its link back. Nothing is sent before:
+        an initiation that got lost would keep the next one back for 5 s."""
+        if self.engine.device.up:
+            self.engine.revive()
+        else:
             self.engine.start()
-        self.engine.connect()
+            self.engine.connect()
 
     def status(self) -> dict:
         return super().status() | {"engine": self.engine.metrics()}

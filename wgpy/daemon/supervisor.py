@@ -20,6 +20,7 @@ from wgpy.daemon.admin import Sockets, State, firewall_counters
 from wgpy.daemon.supervisor_net import Namespaces, inside
 from wgpy.daemon.supervisor_room import RoomProcess
 from wgpy.errors import HostError, WgpyError
+from wgpy.isolate import kernel
 from wgpy.loop import READ, Loop
 from wgpy.red import links, rtnl
 from wgpy.ring.backing import MemfdRing
@@ -30,6 +31,7 @@ ROOMS = ("crypto", "black", "red")
 TICK = 2.0           # s between looks at the rooms
 METRICS = 15.0       # s between two writings of metrics.prom
 _SETTLE = 0.05       # s from a change of a link, or a start of a room, to acting on it
+_REVIVE = 0.5        # s from then to asking again for what the interruption cost
 _LINKS = 0x1
 _NETWORK = _LINKS | 0x10 | 0x40 | 0x100 | 0x400  # and addresses and routes
 _NEWLINK, _DELLINK = 16, 17
@@ -54,7 +56,7 @@ class Supervisor:
         self._order = itertools.count()
         self._rings: dict[str, MemfdRing] = {}
         self._monitors: list[socket.socket] = []
-        self._up = self._stopping = self._looking = False
+        self._up = self._stopping = self._looking = self._wan_runs = False
         self._written = ""
         self.rooms = {name: RoomProcess(self.loop, name, give, self._message, self._ended)
                       for name, give in zip(ROOMS, (self._give_crypto, self._give_black, self._give_red))}
@@ -66,6 +68,7 @@ class Supervisor:
     def build(self) -> None:
         """Firewalls, routes, links, rings, then the rooms. WgpyError, OSError; nothing
         stays behind then."""
+        kernel.prctl(kernel.PR_SET_CHILD_SUBREAPER, 1)
         try:
             self.net.remove()
             self.net.build()
@@ -130,7 +133,9 @@ class Supervisor:
     # what rooms get
 
     def _give_black(self) -> tuple[dict, dict[str, int]]:
-        return {"listen_port": self.site.node.listen_port}, self._ring_ends("black") | {"netns": self.net.open_in("black")}
+        sockets = zip(("udp4", "udp6"), self.net.sockets.fds()[0])
+        return {}, self._ring_ends("black") | {"netns": self.net.open_in("black")} | {
+            name: os.dup(fd) for name, fd in sockets if fd >= 0}
 
     def _give_red(self) -> tuple[dict, dict[str, int]]:
         tun = self.net.tun
@@ -172,11 +177,16 @@ class Supervisor:
 
     def _ready(self, room: RoomProcess) -> None:
         if room.name != "red" and self.rooms["crypto"].state == self.rooms["black"].state == "ready":
-            self.after(_SETTLE, lambda: self.rooms["crypto"].send({"connect": True}))
+            self._connect(_SETTLE)
+            self._connect(_REVIVE)
         if not self._up and all(r.state == "ready" for r in self.rooms.values()):
             self._up = True
             self.write_status()
             self.on_ready()
+
+    def _connect(self, seconds: float) -> None:
+        """After a moment in which rings attach, or live sessions show that they live."""
+        self.after(seconds, lambda: self.rooms["crypto"].send({"connect": True}))
 
     def _ended(self, room: RoomProcess) -> None:
         if self._stopping:
@@ -196,7 +206,19 @@ class Supervisor:
             log.error("cannot start %s: %s", room.name, e)
             self.after(room.pause(), lambda: self._start(room))
 
+    def _reap(self) -> None:
+        """Jailed processes whose waiting parent was killed come to us; rooms' own pidfds
+        tell of the others."""
+        try:
+            while orphan := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT):
+                if orphan.si_pid in [r.pid for r in self.rooms.values()]:
+                    break
+                os.waitpid(orphan.si_pid, 0)
+        except ChildProcessError:  # none at all
+            pass
+
     def _tick(self) -> None:
+        self._reap()
         self.write_status()
         for room in self.rooms.values():
             room.tick()
@@ -232,6 +254,9 @@ class Supervisor:
             self._look_soon()
         if name == self.net.black and self._up:
             self.rooms["crypto"].send({"network": "changed"})
+            ran, self._wan_runs = self._wan_runs, self.net.wan_runs()
+            if self._wan_runs and not ran:
+                self._connect(_REVIVE)
 
     def _look_soon(self) -> None:
         if not self._looking:

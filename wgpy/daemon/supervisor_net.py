@@ -13,16 +13,18 @@ import subprocess
 from contextlib import contextmanager
 from pathlib import Path
 
+from wgpy.black.udp import UdpSockets
 from wgpy.config.links import CLEAR, CLEAR_BLACK, CLEAR_RED, SECURE
 from wgpy.config.site import Site
 from wgpy.errors import HostError
 from wgpy.isolate import kernel, nft
-from wgpy.red import tun
+from wgpy.red import rtnl, tun
 
 log = logging.getLogger("wgpy")
 
 _NETNS = Path("/run/netns")
 _BLACKHOLE_METRIC = 9000
+_RUNNING = 0x1 | 0x40  # IFF_UP, IFF_RUNNING
 # in every namespace: no redirects, no router advertisements, no answers for another link
 _SYSCTLS = """ipv4/conf/{}/send_redirects=0 ipv4/conf/{}/accept_redirects=0 ipv4/conf/{}/arp_ignore=1
  ipv4/conf/{}/arp_announce=2 ipv6/conf/{}/accept_ra=0 ipv6/conf/{}/accept_redirects=0""".split()
@@ -58,12 +60,14 @@ def _run(*command: str, text: str | None = None) -> None:
 
 
 class Namespaces:
-    """black, red: names of the namespaces; `tun`: the interface of the tunnel, in red."""
+    """black, red: names of the namespaces; `tun`: the interface of the tunnel, in red;
+    `sockets`: the tunnel's in black. Both are kept here, so that they outlive the rooms."""
 
     def __init__(self, site: Site):
         self.site = site
         self.black, self.red = (f"wgpy-{site.node.name}-{room}" for room in ("black", "red"))
         self.tun: tun.Tun | None = None
+        self.sockets: UdpSockets | None = None
 
     def build(self) -> None:
         """Everything but WAN and LAN. HostError, OSError."""
@@ -72,6 +76,7 @@ class Namespaces:
         with inside(self.black):
             self._sysctls(forward=self.site.small)
             _run("nft", "-f", "-", text=nft.black_rules(self.site))
+            self.sockets = UdpSockets(self.site.node.listen_port)
         with inside(self.red):
             self._sysctls(forward=True)
             _run("nft", "-f", "-", text=nft.red_rules(self.site))
@@ -125,11 +130,22 @@ class Namespaces:
         if self.tun is not None:
             self.tun.close()
             self.tun = None
+        if self.sockets is not None:
+            self.sockets.close()
+            self.sockets = None
         for link, name in ((self.site.wan.interface, self.black), (self.site.lan.interface, self.red)):
             if (_NETNS / name).exists():
                 if self._has(name, link):
                     self._ip(name, [f"link set {link} down", f"link set {link} netns {os.getpid()}"], force=True)
                 _run("ip", "netns", "del", name)
+
+    def wan_runs(self) -> bool:
+        """Whether the WAN interface is there, up and has a carrier."""
+        with inside(self.black):
+            try:
+                return rtnl.link(self.site.wan.interface)["flags"] & _RUNNING == _RUNNING
+            except OSError:
+                return False
 
     def open_in(self, room: str) -> int:
         """A descriptor of black's or red's network namespace."""

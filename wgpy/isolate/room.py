@@ -50,7 +50,7 @@ def _preload() -> None:
     for name in ("encodings.idna", "encodings.ascii", "encodings.latin_1", "traceback", "linecache", "tokenize",
                  "unicodedata", "_strptime", "locale"):
         importlib.import_module(name)
-    logging.getLogger().handle(logging.makeLogRecord({"levelno": 0, "msg": ""}))
+    logging.getLogger().handlers[0].format(logging.makeLogRecord({"msg": ""}))
     worker = threading.Thread(target=lambda: None)
     worker.start()
     worker.join()

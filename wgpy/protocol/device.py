@@ -157,6 +157,17 @@ class Device:
             peer.held = notices.DATA_SENT | notices.DATA_RECEIVED
         return out
 
+    def reconnect(self, peer: bytes, now: Instant) -> list[Effect]:
+        """Asks for a new session at once, as when an interface comes up: what was sent
+        before may have been lost with the path, so the 5 s rule starts anew."""
+        out: list[Effect] = []
+        known = self._peers.get(peer)
+        if known is not None:
+            self.handshakes.fire(known, Trigger.FORGOTTEN, now, out)
+            known.handshake_sent = NEVER
+            self.handshakes.want(known, now, out)
+        return out
+
     # events
 
     def receive(self, datagram: bytes, source: Endpoint, now: Instant, depth: int) -> list[Effect]:

@@ -9,6 +9,7 @@ import sys
 import types
 
 NLMSG_ERROR, NLM_F_REQUEST, NLM_F_ACK = 2, 1, 4
+_RTM_GETLINK = 18
 _HEADER = struct.Struct("=IHHII")
 
 
@@ -59,6 +60,11 @@ def request(kind: int, message_class: type, fields: dict, attributes: list) -> o
     reply = message_class(data)
     reply.decode()
     return reply
+
+
+def link(name: str) -> object:
+    """An interface of this thread's namespace; OSError (ENODEV) when it is not there."""
+    return request(_RTM_GETLINK, ifinfmsg.ifinfmsg, {}, [("IFLA_IFNAME", name)])
 
 
 def messages(data: bytes):
