@@ -133,5 +133,9 @@ def _tools() -> list[Finding]:
     wanted = (("wg", "apt-get install wireguard-tools (only to use wg and wg-quick beside wgpy)"),
               ("nft", "apt-get install nftables (for a default route through the tunnel)"),
               ("resolvconf", "apt-get install openresolv (for DNS in files)"))
-    return [_either(name, bool(found := shutil.which(name)), str(found), "not installed", remedy, SLOW)
-            for name, remedy in wanted]
+    from wgpy.daemon.credentials import tpm2
+    lacking = tpm2()
+    return [*(_either(name, bool(found := shutil.which(name)), str(found), "not installed", remedy, SLOW)
+              for name, remedy in wanted),
+            _either("TPM2", not lacking, "can seal the key store's credential", lacking,
+                    "a passphrase or a credential file opens the key store", SLOW)]

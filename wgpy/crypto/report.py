@@ -6,7 +6,7 @@ from wgpy.config.model import NO_KEY, HostPort
 from wgpy.config.site import Site
 from wgpy.config.values import endpoint_text, to_base64
 
-PART = 96  # peers in one message to the supervisor: about 40 KiB
+PART = 48  # peers in one message to the supervisor: 48 KiB with the longest names and numbers
 
 
 def peers(engine, site: Site, now) -> list[dict]:

@@ -1,0 +1,115 @@
+"""What is told of peers, and that a stamp's floor is safe before its initiation leaves."""
+
+import base64
+import ipaddress
+import json
+
+from test_engine import Clock, Node, deliver, handshake
+
+from wgpy.config import site as site_file
+from wgpy.config.model import HostPort, PeerChange, Prefix, PrefixChange, SetRequest
+from wgpy.crypto import commands, report
+from wgpy.isolate.control import MESSAGE_BYTES
+from wgpy.notices import Endpoint
+
+WILDCARD = (PrefixChange(Prefix(bytes(4), 0)),)
+
+
+def nodes(psk_a=None, psk_b=None):
+    clock = Clock()
+    a, b = Node(clock), Node(clock)
+    a.add(b.public, endpoint=HostPort("192.0.2.2", 2), allowed_ips=WILDCARD, preshared_key=psk_a)
+    b.add(a.public, preshared_key=psk_b)
+    return clock, a, b
+
+
+def site(*peers):
+    node = site_file.Node("lima", "small", 51820)
+    lan = site_file.Lan("eth1", (), (ipaddress.ip_network("10.1.0.0/24"),))
+    return site_file.Site(node, site_file.Wan("eth0"), lan, peers)
+
+
+def told(node, clock, *peers):
+    (one,) = report.peers(node.engine, site(*peers), clock())
+    return one
+
+
+def test_a_handshake_as_both_sides_tell_it():
+    clock, a, b = nodes()
+    handshake(a, b)
+    of_b = told(a, clock, site_file.Peer("cusco", b.public, (ipaddress.ip_network("10.2.0.0/24"),)))
+    assert of_b["name"] == "cusco" and of_b["endpoint"] == "192.0.2.2:9" and of_b["networks"] == ["10.2.0.0/24"]
+    assert of_b["events"]["initiations"] == of_b["events"]["handshake-complete"] == 1
+    assert of_b["public_key"] == base64.b64encode(b.public).decode() and of_b["handshake"] > 1_700_000_000
+    of_a = told(b, clock)
+    assert of_a["name"] == "" and of_a["events"] == {"responses": 1}
+
+
+def test_a_wrong_psk_is_counted_with_its_peer():
+    """What `wgpy why` needs to tell it from silence."""
+    clock, a, b = nodes(bytes([1]) * 32, bytes([2]) * 32)
+    handshake(a, b)
+    of_b = told(a, clock)
+    assert of_b["events"]["rejected-response"] == 1 and of_b["handshake"] == 0 and of_b["psk"]
+
+
+def test_a_replay_is_counted_with_its_peer():
+    clock, a, b = nodes()
+    a.plane.pending_notices = {1: 1}
+    a.engine.on_notices()
+    initiation = a.plane.sent[0][0]
+    for _ in range(2):
+        clock.ns += 10**9
+        b.plane.pending_handshakes.append((initiation, Endpoint("192.0.2.1", 9)))
+        b.engine.on_notices()
+    assert told(b, clock)["events"] == {"responses": 1, "rejected-replay": 1}
+
+
+def test_no_secret_is_told():
+    clock, a, b = nodes(bytes([7]) * 32, bytes([7]) * 32)
+    handshake(a, b)
+    text = json.dumps(told(a, clock))
+    for secret in (a.private, bytes([7]) * 32):
+        assert base64.b64encode(secret).decode() not in text and secret.hex() not in text
+
+
+def test_the_floor_is_raised_before_the_initiation_leaves():
+    """Power may fail in between: a stamp that was sent must never be used again."""
+    clock, a, b = nodes()
+    order = []
+    a.engine.before_initiation(lambda stamp: order.append((stamp, len(a.plane.sent))))
+    handshake(a, b)
+    ((stamp, sent_before),) = order
+    assert sent_before == 0 and stamp == a.engine.device.greatest_stamp > 0
+    deliver(a, b, "192.0.2.1")
+    assert len(order) == 1, "responses bear no stamp"
+
+
+def test_a_removed_peer_is_forgotten():
+    clock, a, b = nodes()
+    handshake(a, b)
+    a.engine.apply(SetRequest(peers=(PeerChange(b.public, remove=True),)))
+    a.add(b.public)
+    assert told(a, clock)["events"] == {}
+
+
+def test_a_thousand_peers_fit_the_channel():
+    long = {"name": "n" * 32, "public_key": "k" * 44, "endpoint": "[" + "f" * 39 + "]:65535",
+            "networks": [f"{'f' * 39}/128"] * 4, "psk": True, "keepalive": 65535, "handshake": 2**40, "sessions": 3,
+            "state": "in_flight", "tries": 18, "cookie": False, "staged": 128,
+            "events": {f"handshake-given-up{i}": 2**40 for i in range(8)}} | {
+                k: 2**63 for k in ("rx_bytes", "tx_bytes", "rx_packets", "tx_packets")}
+    parts = list(report.parts([long] * 1024))
+    assert sum(map(len, parts)) == 1024 and len(parts) < 60
+    assert max(len(json.dumps({"peers": p})) for p in parts) < MESSAGE_BYTES
+
+
+def test_what_a_new_site_file_changes_and_what_waits_for_a_reload():
+    net = ipaddress.ip_network
+    one = site_file.Peer("a", bytes(32), (net("10.2.0.0/24"),))
+    two = site_file.Peer("b", bytes([1]) * 32, (net("10.3.0.0/24"),))
+    moved = site_file.Peer("a", bytes(32), (net("10.2.0.0/24"),), (HostPort("192.0.2.1", 1),))
+    assert commands.difference(site(one), site(moved)) == {
+        "added": [], "removed": [], "changed": ["a"], "needs_reload": []}
+    assert commands.difference(site(one), site(two)) == {
+        "added": ["b"], "removed": ["a"], "changed": [], "needs_reload": ["networks"]}
