@@ -2,7 +2,7 @@ import pytest
 from rooms.nodes import Pair
 
 
-@pytest.fixture(scope="module", params=["small", "large"])
+@pytest.fixture(scope="session", params=["small", "large"])
 def both_modes(request, tmp_path_factory):
     pair = Pair(tmp_path_factory.mktemp(request.param), request.param)
     try:

@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 import pytest
-from rooms.nodes import MARKER, ROOMS, WEB, Pair
+from rooms.nodes import MARKER, ROOMS, WEB, Pair, Watch
 from wgpy.lab.netns import wait_until
 
 pytestmark = pytest.mark.netns
@@ -64,36 +64,6 @@ class Traffic:
         self._stop = True
 
 
-class Watch:
-    """Every packet of every interface in black's namespace."""
-
-    def __init__(self, node):
-        self.leaks, self.sealed, self.clear = [], 0, 0
-        with namespace(node.pid("black")):
-            self._socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3))
-        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8 << 20)
-        self._socket.settimeout(0.2)
-        self._stop = False
-        self._thread = threading.Thread(target=self._read, daemon=True)
-        self._thread.start()
-
-    def _read(self):
-        while not self._stop:
-            try:
-                packet, where = self._socket.recvfrom(65536)
-            except OSError:
-                continue
-            if MARKER in packet:
-                self.leaks.append((where[0], packet[:60].hex()))
-            self.sealed += b"\xca\x6c\xca\x6c" in packet[:48]  # port 51820, twice
-            self.clear += b"in clear" in packet
-
-    def stop(self):
-        self._stop = True
-        self._thread.join()
-        self._socket.close()
-
-
 @contextmanager
 def namespace(pid):
     import ctypes
@@ -131,7 +101,7 @@ def stop(node, rng):
     if pid := node.pid(rng.choice(ROOMS)):
         os.kill(pid, signal.SIGSTOP)
         flood(node, 400)
-        time.sleep(rng.uniform(0.05, 0.5))
+        time.sleep(rng.uniform(0.02, 0.25))
         try:
             os.kill(pid, signal.SIGCONT)
         except ProcessLookupError:
@@ -229,7 +199,7 @@ def all_ready(node):
 
 def test_no_sequence_of_faults_lets_anything_out(deployment):
     pair = deployment
-    traffic, watches = Traffic(pair), [Watch(n) for n in pair.nodes]
+    traffic, watches = Traffic(pair), [Watch(namespace(n.pid("black"))) for n in pair.nodes]
     try:
         wait_until(lambda: all(traffic.arrived.values()), 8, "traffic both ways")
         wait_until(lambda: all(all_ready(n) for n in pair.nodes), 5, "status of all rooms")

@@ -81,12 +81,13 @@ def holder(name: str) -> int | None:
 def up(path: str, *, foreground: bool = False, credentials: dict[str, int] | None = None,
        unlock: str | None = None) -> None:
     """`unlock`: file of the credential; without it, or `credentials`, systemd's or the
-    terminal's passphrase opens the key store. Returns when the three rooms run and the firewalls are in place; in the
-    foreground, when the node has come down. WgpyError, OSError."""
+    terminal's passphrase opens the key store. Returns when the three rooms run and the
+    firewalls are in place; in the foreground, when the node has come down. WgpyError,
+    OSError."""
     _need_root()
     site, text = load(path)
-    credentials = credentials or credential.find(site.node.name, unlock)
     lock = Lock(site.node.name)
+    credentials = credentials or credential.find(site.node.name, unlock)
     path = os.path.abspath(path)
     if foreground:
         logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s: %(message)s")

@@ -133,11 +133,14 @@ class Namespaces:
         if self.sockets is not None:
             self.sockets.close()
             self.sockets = None
+        home = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
         for link, name in ((self.site.wan.interface, self.black), (self.site.lan.interface, self.red)):
             if (_NETNS / name).exists():
                 if self._has(name, link):
-                    self._ip(name, [f"link set {link} down", f"link set {link} netns {os.getpid()}"], force=True)
+                    self._ip(name, [f"link set {link} down", f"link set {link} netns /proc/{os.getpid()}/fd/{home}"],
+                             force=True)
                 _run("ip", "netns", "del", name)
+        os.close(home)
 
     def wan_runs(self) -> bool:
         """Whether the WAN interface is there, up and has a carrier."""

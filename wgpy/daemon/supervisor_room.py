@@ -15,7 +15,7 @@ from wgpy.loop import READ, Loop
 
 log = logging.getLogger("wgpy")
 
-BACKOFF_FIRST, BACKOFF_LAST = 0.2, 2.0  # s
+BACKOFF_FIRST, BACKOFF_LAST = 0.1, 2.0  # s
 _STABLE = 1.0            # s of being ready after which the back-off starts anew
 _SILENT = 8.0            # s without an answer after which a room is killed
 _MESSAGES_A_TICK = 64    # a room that sends more between two ticks is killed
