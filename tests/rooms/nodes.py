@@ -89,14 +89,14 @@ class Node:
         self.file.write_text("\n".join([*text, extra, ""]))
         self.peers = peers
 
-    def start(self) -> None:
-        """Returns when the node says that it is up."""
+    def start(self, *prefix: str) -> None:
+        """Returns when the node says that it is up; `prefix` runs the supervisor."""
         key = os.memfd_create("key")
         names = (f"{self.name}{p.name}".encode().ljust(32, b"\0") for p in self.peers)
         os.write(key, self.private + b"".join(name + self.psk for name in names if self.psk))
         with open(self.log, "ab") as log:
             self.process = self.box.popen(
-                sys.executable, "-m", "wgpy.cli", "encryptor", "up", self.file, "--foreground", "--key-fd", key,
+                *prefix, sys.executable, "-m", "wgpy.cli", "encryptor", "up", self.file, "--foreground", "--key-fd", key,
                 env=self.environment(), pass_fds=(key,), stderr=log)
         os.close(key)
         wait_until(lambda: self.process.poll() is not None or self.status().get("up"), 20, f"{self.name} comes up")
