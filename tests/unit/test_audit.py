@@ -94,6 +94,14 @@ def test_a_line_with_a_hash_made_right_still_breaks_the_chain(trail):
         trail.verify()
 
 
+def test_numbers_leave_no_gap(trail):
+    last = json.loads(trail.lines[-1])
+    entry = {k: v for k, v in last.items() if k != "hash"} | {"n": 12, "prev": last["hash"]}
+    trail.lines = trail.lines + [audit._text(entry | {"hash": audit._hash(entry)}).encode()]
+    with pytest.raises(AuditError, match="does not follow"):
+        trail.verify()
+
+
 def test_a_missing_end_needs_the_hash_that_was_kept_elsewhere(trail):
     kept = trail.verify()
     trail.lines = trail.lines[:-2]

@@ -276,6 +276,9 @@ def test_a_changed_passphrase_ends_the_old_one():
     store.change_passphrase(bytearray(GOOD), bytearray(OTHER), CHEAP)
     with pytest.raises(WrongKey):
         opened(disk)
+    for number in (0, 1):
+        header = sealed.parse_header(disk.read()[BLOCK + number * AREA_SIZE:])
+        assert header.fits(store.file_key), "the old one opens neither area"
     assert opened(disk, OTHER).document.private_key == PRIVATE
     store.raise_floor(10**18)
     assert opened(disk, OTHER).document.floor > 10**18

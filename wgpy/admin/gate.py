@@ -127,7 +127,7 @@ class Gate:
             self.record(who, "connect", "refused", **({"times": count} if count > 1 else {}))
 
     def allows(self, who: Who) -> bool:
-        return who.uid == 0 or self._gid is not None and self._gid in (who.gid, *who.groups)
+        return who.uid == 0 or self._gid in (who.gid, *who.groups)
 
     def record(self, who: Who | str, what: str, result: str, **detail) -> None:
         try:
