@@ -50,9 +50,15 @@ class LongPair:
         self.look()
 
     def look(self) -> None:
-        with Capture(self.near.host) as capture:
-            time.sleep(0.6)
-        self.indices.append((capture.indices(True), capture.indices(False)))
+        """The indices in use: one each way, unless a rekey is just happening or a busy
+        host lets nothing through, so that it looks again."""
+        for _ in range(8):
+            with Capture(self.near.host) as capture:
+                time.sleep(0.6)
+            seen = capture.indices(True), capture.indices(False)
+            if all(len(way) == 1 for way in seen):
+                break
+        self.indices.append(seen)
         self.handshakes.append(self.near.peer().handshake)
 
     def finish(self) -> None:
