@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from rooms.nodes import Pair
-from wgpy.lab.netns import join, wait_until
+from wgpy.lab.netns import wait_until
 from wgpy.lab.traffic import ping
 
 pytestmark = pytest.mark.netns
@@ -255,7 +255,6 @@ def test_a_passphrase_typed_at_the_console(node):
     """Asked for by the jailed room itself, once: not again when that room restarts."""
     if node.a.process.poll() is None:
         node.a.stop()
-    plug_in_again(node.a)
     master, slave = pty.openpty()
     node.a.process = node.a.box.popen(
         "setsid", "--ctty", "--wait", sys.executable, "-m", "wgpy.cli", "encryptor", "up", node.a.file, "--foreground",
@@ -270,13 +269,6 @@ def test_a_passphrase_typed_at_the_console(node):
     wait_until(lambda: reaches(node), 15, "traffic is back")
     node.run("encryptor", "down", "a")
     node.a.process.wait(20)
-
-
-def plug_in_again(node):
-    """The links of this lab went with the namespaces that they were moved into."""
-    node.attach_wan()
-    join(node.host, node.box, names=("eth0", "lan0"), a_addresses=(f"{node.address}/24",))
-    node.host.ip("route", "add", "default", "via", node.inner)
 
 
 def typed(master, prompt, line):

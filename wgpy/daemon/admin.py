@@ -12,9 +12,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from wgpy.admin import metrics, uapi_server
-from wgpy.admin.gate import Who, admin_gid
+from wgpy.admin.gate import Who
 from wgpy.admin.uapi_server import socket_path
 from wgpy.config.site import Site
+from wgpy.daemon.supervisor_net import inside
 from wgpy.errors import HostError, WgpyError
 from wgpy.isolate import nft
 from wgpy.loop import READ, WRITE, Loop
@@ -111,9 +112,7 @@ class Sockets:
         self._scrapers: dict[int, socket.socket] = {}
         try:
             self._listen(run_dir / "admin.sock", 0o666, self._admin)
-            self._listen(run_dir / "metrics.sock", 0o660, self._scrape)
-            if (gid := admin_gid()) is not None:
-                os.chown(run_dir / "metrics.sock", 0, gid)
+            self._listen(run_dir / "metrics.sock", 0o666, self._scrape)
         except (OSError, WgpyError):
             self.close()
             raise
@@ -225,8 +224,9 @@ def firewall_counters(node: str) -> dict[str, dict[str, int]]:
     out = {}
     for room, table in (("black", nft.BLACK_TABLE), ("red", nft.RED_TABLE)):
         try:
-            done = subprocess.run(["ip", "netns", "exec", f"wgpy-{node}-{room}", "nft", "-j", "list", "counters", "table",
-                                   "inet", table], capture_output=True, timeout=10, check=True)
+            with inside(f"wgpy-{node}-{room}"):
+                done = subprocess.run(["nft", "-j", "list", "counters", "table", "inet", table],
+                                      capture_output=True, timeout=10, check=True)
             listed = [item["counter"] for item in json.loads(done.stdout)["nftables"] if "counter" in item]
             out[room] = {c["name"]: c["packets"] for c in listed}
         except (OSError, subprocess.SubprocessError, ValueError, KeyError, TypeError):
