@@ -15,6 +15,21 @@ _TRANSLATE = f"""table ip lab {{
     }}
 }}
 """
+# Without connections, so that it holds from the next datagram on
+_REBIND = """table ip rebind_{name}
+delete table ip rebind_{name}
+table ip rebind_{name} {{
+    chain there {{
+        type filter hook prerouting priority raw
+        iifname "to-{name}" udp sport {port} udp sport set {outer}
+    }}
+    chain back {{
+        type filter hook postrouting priority raw
+        oifname "to-{name}" udp dport {port} drop
+        oifname "to-{name}" ip daddr {address} udp dport {outer} udp dport set {port}
+    }}
+}}
+"""
 
 
 @dataclass(frozen=True)
@@ -46,6 +61,11 @@ class Internet(Netns):
         """A wire `to-NAME` to a site; its own end gets no address."""
         join(self, ns, names=(f"to-{name}", link),
              a_addresses=tuple(f"{p.gateway}/{p.length}" for p in places))
+
+    def rebind(self, name: str, address: str, port: int, outer: int) -> None:
+        """What site NAME sends from UDP `port` comes from port `outer` from now on, as
+        after a NAT forgot; answers to any earlier one are lost."""
+        self.run("nft", "-f", "-", input=_REBIND.format(name=name, address=address, port=port, outer=outer))
 
 
 def lan_host(name: str, behind: Netns, address: str, gateway: str) -> Netns:

@@ -1,7 +1,9 @@
 """Watching and bending the outside path: a capture and a relay."""
 
+import ctypes
 import select
 import socket
+import struct
 import sys
 import threading
 import time
@@ -10,7 +12,7 @@ from dataclasses import dataclass
 ETH_P_ALL = 3
 PACKET_OUTGOING = 4
 _SOL_PACKET, _PACKET_STATISTICS = 263, 6  # packet(7)
-_SO_RCVBUFFORCE = 33  # socket(7)
+_SO_ATTACH_FILTER, _SO_RCVBUFFORCE, _BPF_RETURN = 26, 33, 6  # socket(7)
 
 
 @dataclass(frozen=True)
@@ -71,11 +73,18 @@ class Capture:
         return self
 
     def __exit__(self, *exc) -> None:
+        self._refuse()
         self._stop = True
         self._thread.join()
         counts = self._socket.getsockopt(_SOL_PACKET, _PACKET_STATISTICS, 8)
         self.missed = int.from_bytes(counts[4:], sys.byteorder)
         self._socket.close()
+
+    def _refuse(self) -> None:
+        """Nothing more comes in, so that reading what is there has an end."""
+        code = ctypes.create_string_buffer(struct.pack("HBBI", _BPF_RETURN, 0, 0, 0))
+        self._socket.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER,
+                                struct.pack("HP", 1, ctypes.addressof(code)))
 
     def _read(self) -> None:
         while True:

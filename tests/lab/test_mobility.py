@@ -1,0 +1,77 @@
+"""The WAN address, port or interface of either encryptor changes under traffic: at most
+one ping is lost and nothing is negotiated anew (F4)."""
+
+import time
+
+import pytest
+from wgpy.lab.encryptors import PORT, Pair
+from wgpy.lab.leaks import Heartbeat
+from wgpy.lab.traffic import ping, pinging
+from wgpy.lab.wire import Capture
+
+pytestmark = pytest.mark.netns
+SETTLED = 0.5  # s of traffic before and after a move
+INTERVAL = 0.05
+HANDSHAKE = (1, 2, 3)
+REBOUND = 40001
+
+
+@pytest.fixture(params=("a", "b"))
+def moving(request, tmp_path):
+    """(pair, mover, stayer); the mover's address comes by DHCP, as the lab plays it."""
+    pair = Pair(tmp_path)
+    mover, stayer = pair.nodes if request.param == "a" else pair.nodes[::-1]
+    mover.write_site([stayer], dhcp=True)
+    with pair:
+        assert ping(mover.host, stayer.address, wait=8).lost == 0
+        yield pair, mover, stayer
+
+
+def address(pair, mover):
+    mover.lease(mover.away)
+    return mover.away.address, PORT
+
+
+def port(pair, mover):
+    pair.internet.rebind(mover.name, mover.wan, PORT, REBOUND)
+    return mover.wan, REBOUND
+
+
+def interface(pair, mover):
+    mover.replug()
+    return mover.elsewhere.address, PORT
+
+
+@pytest.mark.parametrize("move", (address, port, interface))
+def test_move_under_traffic(moving, move):
+    pair, mover, stayer = moving
+    with Heartbeat(pair) as heart, Capture(pair.internet, f"to-{stayer.name}") as wire:
+        heart.wait(5)
+        with pinging(mover.host, stayer.address, interval=INTERVAL) as there, \
+                pinging(stayer.host, mover.address, interval=INTERVAL) as back:
+            time.sleep(SETTLED)
+            expected = move(pair, mover)
+            moved = time.monotonic()
+            time.sleep(SETTLED)
+        heart.wait(2)
+    assert there[0].sent > 10 and back[0].sent > 10
+    assert there[0].lost <= 1 and back[0].lost <= 1
+    assert not wire.frames(*HANDSHAKE)
+    assert len(wire.indices(outgoing=True)) == len(wire.indices(outgoing=False)) == 1, "one session each way"
+    late = [s for s in wire.frames(4) if s.time > moved]
+    assert {s.source for s in late if s.outgoing} == {expected}, "the mover speaks from its new place"
+    assert {s.destination for s in late[len(late) // 2:] if not s.outgoing} == {expected}, "and is found there"
+
+
+def test_several_moves_of_both_ends(moving):
+    """Both ends talk: who only listens cannot be found after a move, in any WireGuard."""
+    pair, mover, stayer = moving
+    with Heartbeat(pair), Capture(pair.internet, f"to-{stayer.name}") as wire, \
+            pinging(mover.host, stayer.address, interval=INTERVAL) as there:
+        for place, outer in ((mover.away, 40002), (mover.home, 40003), (mover.away, 40004)):
+            time.sleep(SETTLED)
+            mover.lease(place)
+            time.sleep(SETTLED)
+            pair.internet.rebind(stayer.name, stayer.wan, PORT, outer)
+    assert there[0].lost <= 6, "six moves"
+    assert not wire.frames(*HANDSHAKE)
