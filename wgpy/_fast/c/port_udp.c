@@ -17,7 +17,7 @@
 #define UDP_GRO 104
 #endif
 
-enum { CONTROL = 128, SEND_WAIT_MS = 100, DATAGRAM_MAX = 65507, RECEIVE_ENOUGH = 2 };
+enum { CONTROL = 128, SEND_WAIT_MS = 100 };
 
 union address {
     struct sockaddr any;
@@ -281,7 +281,7 @@ static void plan_endpoint(struct plan *plan, struct wg_batch *b, uint16_t ep, co
     for (uint16_t i = first; i != UINT16_MAX; i = next[i]) {
         struct wg_packet *p = &b->packet[i];
         bool fits = !closed && gso && r->tos == p->tos && p->len <= r->size &&
-                    r->packets < WG_SEGMENTS_MAX && r->bytes + p->len <= DATAGRAM_MAX;
+                    r->packets < WG_SEGMENTS_MAX && r->bytes + p->len <= WG_DATAGRAM_MAX;
         if (!fits) {
             r = &plan->run[plan->n++];
             *r = (struct run){.ep = ep, .tos = p->tos, .size = p->len, .iov = &plan->iov[plan->iovs]};
@@ -305,7 +305,7 @@ static void udp_send(struct wg_port *port, struct wg_batch *b)
         next[i] = UINT16_MAX;
         if (!p->live)
             continue;
-        if (p->len > DATAGRAM_MAX) {
+        if (p->len > WG_DATAGRAM_MAX) {
             batch_drop(b, p, WG_DROP_too_big);
             continue;
         }

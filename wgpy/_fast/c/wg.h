@@ -15,6 +15,7 @@ enum {
     WG_BATCH_PACKETS = 256,         /* packets in one batch */
     WG_BATCH_BYTES = 256 * 1024,    /* bytes in one batch */
     WG_SEGMENTS_MAX = 64,           /* UDP_MAX_SEGMENTS: datagrams in one GSO send */
+    WG_DATAGRAM_MAX = 65507,        /* bytes in one send, GSO or not */
     WG_HEADER = 16,                 /* type, receiver, counter */
     WG_TAG = 16,
     WG_OVERHEAD = WG_HEADER + WG_TAG,
