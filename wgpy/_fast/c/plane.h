@@ -117,6 +117,8 @@ struct wg_tally {
     bool data;              /* not only keepalives */
 };
 
+enum { WG_EP_HINTS = 256 };
+
 /* The last answer of the trie: the packets of a train have one address. It counts only
  * under the read lock of the run that asked. */
 struct wg_recent {
@@ -132,6 +134,7 @@ struct wg_crypto_stage {
     uint32_t queue, lock;
     _Atomic uint32_t mtu;  /* seal: padding stops here */
     uint32_t ep_peer[WG_BATCH_PACKETS]; /* seal: whose endpoint batch->endpoint[i] is */
+    uint16_t ep_hint[WG_EP_HINTS];      /* seal: where the last peer of this hash is among them */
     uint32_t pulled_endpoints;          /* seal: how many of them pull added to this batch */
     struct wg_aead_job job[WG_BATCH_PACKETS];
     uint32_t job_packet[WG_BATCH_PACKETS];

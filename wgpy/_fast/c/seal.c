@@ -3,10 +3,15 @@
 #include "plane.h"
 
 /* The peer's endpoint in this batch, copied once. Its index, or -1 when it has none
- * or the batch is out of places. */
+ * or the batch is out of places. A hint that names no peer of its hash in this batch
+ * proves that the peer is not there yet. */
 static int endpoint_of(struct wg_crypto_stage *s, struct wg_batch *b, uint32_t slot)
 {
-    for (uint32_t i = b->endpoints; i-- > 0;)
+    uint16_t *hint = &s->ep_hint[slot % WG_EP_HINTS];
+    if (*hint < b->endpoints && s->ep_peer[*hint] == slot)
+        return *hint;
+    bool collision = *hint < b->endpoints && s->ep_peer[*hint] % WG_EP_HINTS == slot % WG_EP_HINTS;
+    for (uint32_t i = collision ? b->endpoints : 0; i-- > 0;)
         if (s->ep_peer[i] == slot)
             return (int)i;
     struct wg_peer *peer = &s->plane->peer[slot];
@@ -18,6 +23,7 @@ static int endpoint_of(struct wg_crypto_stage *s, struct wg_batch *b, uint32_t s
     if (!b->endpoint[b->endpoints].family)
         return -1;
     s->ep_peer[b->endpoints] = slot;
+    *hint = (uint16_t)b->endpoints;
     return (int)b->endpoints++;
 }
 
