@@ -2,14 +2,11 @@
 #include "ip.h"
 #include "plane.h"
 
-/* The peer's endpoint in this batch, copied once. Its index, or -1 when it has none
- * or the batch is out of places. A hint that names no peer of its hash in this batch
- * proves that the peer is not there yet. */
-static int endpoint_of(struct wg_crypto_stage *s, struct wg_batch *b, uint32_t slot)
+/* A hint that names no peer of its hash in this batch proves that the peer is not there
+ * yet. Apart, so that endpoint_of is a comparison. */
+static __attribute__((noinline)) int add_endpoint(struct wg_crypto_stage *s, struct wg_batch *b, uint32_t slot)
 {
     uint16_t *hint = &s->ep_hint[slot % WG_EP_HINTS];
-    if (*hint < b->endpoints && s->ep_peer[*hint] == slot)
-        return *hint;
     bool collision = *hint < b->endpoints && s->ep_peer[*hint] % WG_EP_HINTS == slot % WG_EP_HINTS;
     for (uint32_t i = collision ? b->endpoints : 0; i-- > 0;)
         if (s->ep_peer[i] == slot)
@@ -25,6 +22,14 @@ static int endpoint_of(struct wg_crypto_stage *s, struct wg_batch *b, uint32_t s
     s->ep_peer[b->endpoints] = slot;
     *hint = (uint16_t)b->endpoints;
     return (int)b->endpoints++;
+}
+
+/* The peer's endpoint in this batch, copied once. Its index, or -1 when it has none
+ * or the batch is out of places. */
+static int endpoint_of(struct wg_crypto_stage *s, struct wg_batch *b, uint32_t slot)
+{
+    uint16_t hint = s->ep_hint[slot % WG_EP_HINTS];
+    return hint < b->endpoints && s->ep_peer[hint] == slot ? hint : add_endpoint(s, b, slot);
 }
 
 static struct wg_keypair *usable_key(struct wg_peer *peer, uint64_t now)
