@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from rooms.nodes import Pair
+from rooms.test_keys import found, memory
 from wgpy.lab.netns import wait_until
 from wgpy.lab.traffic import ping
 
@@ -122,6 +123,14 @@ def test_no_key_on_disk_in_argv_or_environment(node):
                 assert not [s for s in secrets + [SECRET.encode()] if s in data], path
     log = node.a.log.read_bytes()
     assert not [s for s in secrets + [SECRET.encode()] if s in log]
+
+
+def test_supervisor_black_and_red_have_neither_keys_nor_passphrase(node):
+    """F6: they pass descriptors on, and read nothing."""
+    secrets = {"private": node.a.private, "psk": node.a.psk, "passphrase": SECRET.encode()}
+    for pid in (node.a.process.pid, node.a.pid("black"), node.a.pid("red")):
+        assert not found(secrets, memory(pid)), pid
+    assert found(secrets, memory(node.a.pid("crypto"))) == {"private", "psk"}, "the search finds what is there"
 
 
 def test_others_than_administrators_get_eacces_and_an_entry(node):

@@ -109,8 +109,11 @@ def test_a_peer_by_its_key_and_a_name_mistyped():
     assert explain(document(), "K", now=NOW)
     with pytest.raises(WgpyError, match="did you mean 'cusco'"):
         explain(document(), "cuzco", now=NOW)
-    with pytest.raises(WgpyError, match="no site"):
-        explain({"rooms": {}}, "x", now=NOW)
+    with pytest.raises(WgpyError, match="not told"):
+        explain({"rooms": {}}, "cusco", now=NOW)
+    silent = document(rooms={"crypto": "stopped"})
+    silent["rooms"]["crypto"]["status"] = {}
+    assert [f.cause for f in explain(silent, "cusco", now=NOW)] == ["room-down"]
 
 
 @settings(max_examples=200, deadline=None)

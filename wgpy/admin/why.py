@@ -84,19 +84,24 @@ def explain(document: dict, peer: str, before: dict | None = None, *, remote: di
     """The findings, the most telling first; never empty. `peer`: a site's name or public
     key; `remote`: the peer's own status document; `now`: wall time in seconds. WgpyError
     names a peer that does not exist."""
+    found = list(_rooms(document))
+    if not _get(document, "rooms.crypto.status.peers"):
+        if not found:
+            raise WgpyError("the crypto room has not told of any site yet")
+        return found
     facts = _Facts(document, peer, before, now)
-    found = [f for rule in (_rooms, _remote_view(remote), _refused, _load, _endpoint, _silent, _unanswered, _inside)
+    found += [f for rule in (_remote_view(remote), _refused, _load, _endpoint, _silent, _unanswered, _permits, _inside)
              for f in rule(facts)]
     return found + list(_state(facts, bool(found)))
 
 
-def _rooms(f: _Facts) -> Iterator[Finding]:
-    for room, facts in (f.document.get("rooms") or {}).items():
+def _rooms(document: dict) -> Iterator[Finding]:
+    for room, facts in (document.get("rooms") or {}).items():
         if facts.get("state") != "ready":
             yield Finding("room-down", f"the {room} room does not run",
                           ((f"{room}.state", str(facts.get("state"))), (f"{room}.restarts", facts.get("restarts", 0))),
                           "its last words are in the log of the supervisor; it is restarted by itself")
-    for link in f.document.get("missing") or []:
+    for link in document.get("missing") or []:
         yield Finding("no-interface", f"the interface {link} does not exist", (("missing", link),),
                       "plug it in, or correct the site file's [wan] or [lan]")
 
@@ -173,8 +178,6 @@ def _silent(f: _Facts) -> Iterator[Finding]:
     """Nothing was sent."""
     if f.is_up or f.event("initiations") or f.event("responses"):
         return
-    if n := f.firewall("red", "not_permitted"):
-        yield _permit(f, n)
     if n := f.drop("crypto", "no_peer"):
         yield Finding("no-route", "packets came whose destination lies in no site's networks",
                       (("crypto drops no_peer", n),), f"compare networks of [[site]] {f.name} with the address that was tried")
@@ -210,17 +213,16 @@ def _unanswered(f: _Facts) -> Iterator[Finding]:
                       f"know our key, or whose public_key is wrong here, is silent too: ask it (wgpy why there)")
 
 
-def _permit(f: _Facts, n: int) -> Finding:
-    return Finding("permit", "red's firewall stops LAN hosts that no [[permit]] lets through", (("red not_permitted", n),),
-                   f"add a [[permit]] with the host in from and {f.name!r} in to, then wgpy reload NODE")
+def _permits(f: _Facts) -> Iterator[Finding]:
+    if n := f.firewall("red", "not_permitted"):
+        yield Finding("permit", "red's firewall stops LAN hosts that no [[permit]] lets through", (("red not_permitted", n),),
+                      f"add a [[permit]] with the host in from and {f.name!r} in to, then wgpy reload NODE")
 
 
 def _inside(f: _Facts) -> Iterator[Finding]:
     """The session is there, and still nothing goes through."""
     if not f.is_up:
         return
-    if n := f.firewall("red", "not_permitted"):
-        yield _permit(f, n)
     if n := f.drop("crypto", "wrong_source"):
         yield Finding("networks", "packets came out of the tunnel with sources that are not their site's",
                       (("crypto drops wrong_source", n),), f"compare networks of [[site]] {f.name} with lan.networks there")
