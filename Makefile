@@ -15,7 +15,7 @@ help:
 	@echo "make setup   packages, virtual environment, extension modules"
 	@echo "make demo    two sites, one tunnel, real traffic (as root)"
 	@echo "make test    all tests as root; the unit tests otherwise"
-	@echo "make bench   micro benchmarks, then tunnels against their peers (as root)"
+	@echo "make bench   micro benchmarks, scaling, then tunnels against their peers (as root)"
 	@echo "make fuzz    C targets for FUZZ_SECONDS=$(FUZZ_SECONDS) each, Python ones for FUZZ_EXAMPLES=$(FUZZ_EXAMPLES)"
 	@echo "make wheel   sdist and wheel into dist/"
 	@echo "make lines   lines by room"
@@ -55,6 +55,7 @@ endif
 bench: setup
 	@mkdir -p benchmarks/results && rm -f benchmarks/results/micro.json
 	@$(PY) benchmarks/micro.py --quiet -o benchmarks/results/micro.json
+	@$(PY) benchmarks/scaling.py
 	@$(PY) benchmarks/tunnel.py $(BENCH_ARGS)
 
 fuzz: setup
