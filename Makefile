@@ -13,7 +13,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 help:
 	@echo "make setup   packages, virtual environment, extension modules"
-	@echo "make demo    two sites, one tunnel, real traffic (as root)"
+	@echo "make demo    a tunnel, then two encryptors of three rooms, real traffic (as root)"
 	@echo "make test    all tests as root; the unit tests otherwise"
 	@echo "make bench   micro benchmarks, scaling, then tunnels against their peers (as root)"
 	@echo "make fuzz    C targets for FUZZ_SECONDS=$(FUZZ_SECONDS) each, Python ones for FUZZ_EXAMPLES=$(FUZZ_EXAMPLES)"
@@ -41,6 +41,7 @@ ifneq ($(ROOT),0)
 	@echo "demo: network namespaces and TUN devices need root: sudo make demo" >&2; exit 1
 else
 	@$(PY) -m wgpy.lab.demo
+	@$(PY) -m wgpy.lab.encryptor_demo
 endif
 
 test: setup
