@@ -82,23 +82,24 @@ static void null_run(struct wg_aead_job *job, uint32_t n)
 }
 static const struct wg_aead aead_null = {"null", always, null_key, free, null_run, null_run};
 
-/* --- seal and open: a train of equal packets to one of 250 peers --- */
+/* --- seal and open: a train of equal packets to one of the peers --- */
 
 struct path {
     struct wg_plane *plane;
     struct wg_crypto_stage seal, open;
     struct wg_batch *plain, *datagrams;
     uint32_t packets, len;
+    uint8_t flow;
 };
 
-enum { PEERS = 250, FAR = 200 };
+enum { PEERS = 250 };
 
 static void queue_plain(void *arg)
 {
     struct path *t = arg;
     batch_reset(t->plain);
     for (uint32_t i = 0; i < t->packets; i++)
-        add(t->plain, UDP4(.payload = (uint16_t)(t->len - 28), .flow = FAR, .id = (uint16_t)i));
+        add(t->plain, UDP4(.payload = (uint16_t)(t->len - 28), .flow = t->flow, .id = (uint16_t)i));
 }
 
 static void run_seal(void *arg)
@@ -128,31 +129,38 @@ static void run_open(void *arg)
     t->open.stage.run(&t->open.stage, t->datagrams);
 }
 
-static void crypto(const struct wg_aead *aead, uint32_t packets, uint32_t len)
+static void crypto(const struct wg_aead *aead, uint32_t packets, uint32_t len, uint32_t peers, uint32_t prefixes,
+                   const char *suffix)
 {
     struct path *t = calloc(1, sizeof *t);
-    t->plane = plane_new(PEERS, 4 * PEERS, 1, aead);
+    t->plane = plane_new(peers, 2 * peers + prefixes, 1, aead);
     CHECK(t->plane);
     t->packets = packets;
     t->len = len;
+    t->flow = (uint8_t)(peers * 4 / 5);
     t->plain = batch_make();
     t->datagrams = batch_make();
     t->plain->now = t->datagrams->now = 1000 * WG_SECOND;
-    for (uint32_t i = 0; i < PEERS; i++) {
+    for (uint32_t i = 0; i < peers; i++) {
         const uint8_t key[WG_KEY] = {1, (uint8_t)i}, to[4] = {10, 0, 1, (uint8_t)i}, from[4] = {10, 0, 0, 1};
         uint32_t slot = plane_add_peer(t->plane);
         struct wg_keypair facts = {.initiator = true, .local = 77 + i, .remote = 77 + i, .birth = 990 * WG_SECOND};
         t->plane->peer[slot].endpoint = (struct wg_endpoint){.family = 4, .port = 9, .addr = {192, 0, 2, (uint8_t)i}};
         CHECK(!trie_insert(t->plane->trie, 4, to, 32, slot) && !plane_install(t->plane, slot, &facts, key, key));
-        if (i == FAR)
+        if (i == t->flow)
             CHECK(!trie_insert(t->plane->trie, 4, from, 32, slot));
+    }
+    for (uint32_t i = 0; i < prefixes; i++) {
+        uint8_t other[4];
+        put_be32(other, 11u << 24 | rnd(1u << 24));
+        CHECK(!trie_insert(t->plane->trie, 4, other, 16 + rnd(17), i % peers));
     }
     seal_stage_init(&t->seal, t->plane, 0, 1420);
     open_stage_init(&t->open, t->plane, 0);
     struct part seal = {.ready = queue_plain, .run = run_seal, .arg = t, .packets = packets};
     struct part open = {.ready = queue_datagrams, .run = run_open, .arg = t, .packets = packets};
-    snprintf(seal.name, sizeof seal.name, "seal-%s-%u", aead->name, len);
-    snprintf(open.name, sizeof open.name, "open-%s-%u", aead->name, len);
+    snprintf(seal.name, sizeof seal.name, "seal-%s-%u%s", aead->name, len, suffix);
+    snprintf(open.name, sizeof open.name, "open-%s-%u%s", aead->name, len, suffix);
     measure(&seal);
     measure(&open);
     for (uint32_t i = 0; i < packets; i++)
@@ -318,9 +326,11 @@ int main(int argc, char **argv)
     for (int i = 0; i < 3; i++) {
         if (!backends[i]->supported())
             continue;
-        crypto(backends[i], 45, 1420);
-        crypto(backends[i], 128, 64);
+        crypto(backends[i], 45, 1420, PEERS, PEERS, "");
+        crypto(backends[i], 128, 64, PEERS, PEERS, "");
     }
+    crypto(&aead_null, 45, 1420, 1, 1, "-alone");
+    crypto(&aead_null, 45, 1420, PEERS, PREFIXES, "-crowd");
     offload("tcp", TCP4(.id = 1), 1368);
     offload("udp", UDP4(.id = 1), 64);
     prefixes("trie-v4", 4);
