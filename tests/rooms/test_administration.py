@@ -232,6 +232,10 @@ def test_the_passphrase_changes_while_the_node_runs(node):
     assert "something else" not in trail and SECRET not in trail
     results = [e["result"] for e in node.entries() if e["what"] == "passphrase-change"]
     assert results[0] == "ok" and "another one" in results[1]
+    pid = node.a.pid("crypto")
+    os.kill(pid, 9)  # its credential opens nothing any more, and still it comes back
+    wait_until(lambda: node.a.pid("crypto") not in (0, pid), 15, "crypto is back")
+    wait_until(lambda: reaches(node), 15, "traffic is back")
     node.run("keys", "passphrase", "a", "--old", other, "--new", node.credential)
     assert reaches(node)
 
@@ -278,6 +282,23 @@ def test_a_passphrase_typed_at_the_console(node):
     wait_until(lambda: reaches(node), 15, "traffic is back")
     node.run("encryptor", "down", "a")
     node.a.process.wait(20)
+
+
+def test_a_passphrase_typed_for_a_node_in_the_background(node):
+    master, slave = pty.openpty()
+    process = node.a.box.popen("setsid", "--ctty", "--wait", sys.executable, "-m", "wgpy.cli", "encryptor", "up", node.a.file,
+                               env=node.environment(), stdin=slave, stdout=slave, stderr=slave)
+    typed(master, b"passphrase of node a: ", SECRET.encode() + b"\n")
+    assert process.wait(20) == 0 and node.a.status()["up"]
+    wait_until(lambda: reaches(node), 15, "traffic flows")
+    node.run("encryptor", "down", "a")
+    assert "has no keys yet" in node.run("encryptor", "up", other_site(node), fails=True)
+
+
+def other_site(node):
+    path = node.directory / "other.toml"
+    path.write_text(node.a.file.read_text().replace('name = "a"', 'name = "nobody"'))
+    return path
 
 
 def typed(master, prompt, line):

@@ -60,7 +60,9 @@ def test_no_store_and_no_link_in_its_place(tmp_path):
 
 def content(fds):
     data = os.pread(fds["credential"], 100, 0)
-    os.close(fds["credential"])
+    assert os.fstat(fds["unlocked"]).st_size == 0
+    for fd in fds.values():
+        os.close(fd)
     return data
 
 

@@ -29,11 +29,12 @@ def secret(credential: str | None, node: str, new: bool) -> bytearray:
     from wgpy.crypto import unlock
     from wgpy.daemon import credentials
     if credential is not None:
-        fd = credentials.find(node, credential)["credential"]
+        fds = credentials.find(node, credential)
         try:
-            return unlock.read_credential(fd)
+            return unlock.read_credential(fds["credential"])
         finally:
-            os.close(fd)
+            for fd in fds.values():
+                os.close(fd)
     with terminal() as tty:
         return unlock.ask_new(tty) if new else unlock.ask(tty, f"passphrase of node {node}: ")
 

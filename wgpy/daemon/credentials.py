@@ -14,8 +14,13 @@ _SECONDS = 60
 
 def find(node: str, path: str | None) -> dict[str, int]:
     """Descriptors for the crypto room: of the credential `path`; else of systemd's
-    (LoadCredential=wgpy-NODE or wgpy); else the terminal, and a memfd that keeps what
-    was unlocked for a restart of the room. HostError."""
+    (LoadCredential=wgpy-NODE or wgpy); else the terminal. And a memfd in which the room
+    keeps, for its restart, what a terminal or a change of the passphrase has unlocked.
+    HostError."""
+    return _source(node, path) | {"unlocked": os.memfd_create("unlocked", os.MFD_CLOEXEC)}
+
+
+def _source(node: str, path: str | None) -> dict[str, int]:
     if path is not None:
         return {"credential": _open(Path(path), node)}
     if directory := os.environ.get("CREDENTIALS_DIRECTORY"):
@@ -27,7 +32,7 @@ def find(node: str, path: str | None) -> dict[str, int]:
     except OSError:
         raise HostError("the key store is locked, and there is no terminal to ask for the passphrase: "
                         "--credential FILE, or LoadCredential= in the unit") from None
-    return {"tty": tty, "unlocked": os.memfd_create("unlocked", os.MFD_CLOEXEC)}
+    return {"tty": tty}
 
 
 def _open(path: Path, node: str) -> int:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from wgpy.config import site as site_file
 from wgpy.daemon import credentials as credential
-from wgpy.daemon.admin import State, state_dir
+from wgpy.daemon.admin import KEYS, State, state_dir
 from wgpy.daemon.supervisor import Supervisor
 from wgpy.daemon.supervisor_net import Namespaces
 from wgpy.errors import ConfigError, HostError, WgpyError
@@ -87,7 +87,10 @@ def up(path: str, *, foreground: bool = False, credentials: dict[str, int] | Non
     _need_root()
     site, text = load(path)
     lock = Lock(site.node.name)
-    credentials = credentials or credential.find(site.node.name, unlock)
+    if not credentials:
+        if not (state_dir(site) / KEYS).exists():
+            raise HostError(f"{site.node.name} has no keys yet: wgpy site seal {path}")
+        credentials = credential.find(site.node.name, unlock)
     path = os.path.abspath(path)
     if foreground:
         logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s: %(message)s")
