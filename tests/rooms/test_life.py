@@ -93,7 +93,7 @@ def test_a_supervisor_that_crashes_leaves_nothing_open(pair):
     for _ in range(50):
         send()
         time.sleep(0.01)
-    assert ping(a.host, pair.b.address, wait=8).lost == 0
+    wait_until(lambda: ping(a.host, pair.b.address, wait=0.5).lost == 0, 8, "traffic")
     outside.stop()
     assert outside.sealed > 10 and not outside.leaks
     os.kill(a.process.pid, signal.SIGKILL)

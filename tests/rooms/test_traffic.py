@@ -4,6 +4,7 @@ Internet, through three rooms on each side (I2, I4, I5, F5)."""
 import hashlib
 import http.server
 import os
+import socketserver
 import threading
 
 import pytest
@@ -26,9 +27,14 @@ class Page(http.server.BaseHTTPRequestHandler):
         pass
 
 
+class Server(socketserver.ThreadingTCPServer):
+    """Without the name look-up of http.server's, which nothing would answer here."""
+    allow_reuse_address = daemon_threads = True
+
+
 def serve(ns, address):
     with ns.entered():
-        server = http.server.ThreadingHTTPServer((address, 8080), Page)
+        server = Server((address, 8080), Page)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     return server
 

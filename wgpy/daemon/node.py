@@ -149,6 +149,7 @@ def _serve(path: str, site, text: bytes, lock: Lock, credentials, ready) -> None
     name = site.node.name
     directory = run_dir(name)
     lock.write_pid()
+    _forget(name)  # what a predecessor that crashed said
     fresh = directory / "site.toml.new"
     fresh.write_bytes(text)
     fresh.replace(directory / "site.toml")

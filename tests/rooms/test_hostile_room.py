@@ -1,0 +1,101 @@
+"""A room that has been taken over talks to the supervisor: whatever it says is bounded,
+cleaned and counted, and nothing that it does keeps the supervisor busy or fills it (F2)."""
+
+import json
+import os
+import random
+import socket
+import time
+
+import pytest
+from wgpy.daemon.supervisor_room import RoomProcess, clean
+from wgpy.errors import WgpyError
+from wgpy.isolate import control
+
+
+def test_a_message_is_an_object_with_as_many_names_as_descriptors():
+    for data, fds in ((b"", 1), (b"[]", 0), (b"nonsense", 0), (b"[" * 60000, 0), (b'{"fds": ["a"]}', 0),
+                      (b'{"fds": ["a", "a"]}', 2), (b'{"fds": 7}', 1), (b'{"fds": [[], {}]}', 1), (b"1" * 9000, 0),
+                      (b"{}", 1), (b"\xff\xfe", 0)):
+        ours, theirs = control.pair()
+        before = len(os.listdir("/proc/self/fd"))
+        null = [os.open(os.devnull, os.O_RDONLY) for _ in range(fds)]
+        socket.send_fds(theirs.sock, [data], null)
+        for fd in null:
+            os.close(fd)
+        with pytest.raises(WgpyError, match="not a message"):
+            ours.receive()
+        assert len(os.listdir("/proc/self/fd")) == before
+        ours.close()
+        theirs.close()
+
+
+def test_random_messages_never_raise_anything_else():
+    rng = random.Random(1)
+    ours, theirs = control.pair()
+    for _ in range(2000):
+        data = bytearray(json.dumps({"status": {"x": [1, "y", None]}, "fds": []}).encode())
+        for _ in range(rng.randrange(4)):
+            data[rng.randrange(len(data))] = rng.randrange(256)
+        theirs.sock.send(data)
+        try:
+            message, fds = ours.receive()
+            assert isinstance(message, dict) and not fds
+            json.dumps(clean(message), allow_nan=False)
+        except WgpyError:
+            pass
+
+
+def test_a_status_is_cleaned():
+    hostile = {"a\x1b[2J": "\x1b]0;title\x07" + "x" * 500, "n": 10**30, "f": float("inf"), "deep": [[[[[[["x"]]]]]]],
+               "many": list(range(5000)), "ok": True, "negative": -5}
+    out = clean(hostile)
+    assert out["a?[2J"].startswith("?]0;title?") and len(out["a?[2J"]) == 200
+    assert out["n"] is None and out["f"] is None and len(out["many"]) == 1024 and out["ok"] is True
+    assert out["negative"] == -5 and "x" not in json.dumps(out["deep"])
+    assert json.dumps(out, allow_nan=False).isprintable()
+
+
+class FakeLoop:
+    def watch(self, *_):
+        pass
+
+    forget = watch
+
+
+def room_of(channel):
+    room = RoomProcess(FakeLoop(), "black", None, lambda *_: None, lambda *_: None)
+    room._channel, room.state, room._was_ready = channel, "starting", 0.0
+    room._heard = time.monotonic()
+    room._messages = room._logged = 0
+    room.killed = 0
+    room.kill = lambda: setattr(room, "killed", room.killed + 1)
+    room._pidfd = 0
+    return room
+
+
+def test_a_room_that_floods_its_channel_is_killed():
+    ours, theirs = control.pair()
+    ours.sock.setblocking(False)
+    room = room_of(ours)
+    theirs.sock.setblocking(False)
+    for _ in range(200):
+        theirs.send({"status": {}})
+        room._receive()
+        if room.killed:
+            break
+    assert room.killed == 1
+
+
+def test_a_room_that_does_not_answer_is_killed():
+    ours, theirs = control.pair()
+    ours.sock.setblocking(False)
+    room = room_of(ours)
+    theirs.send({"ready": True})
+    room._receive()
+    assert room.state == "ready"
+    room.tick()
+    assert not room.killed and theirs.receive()[0] == {"ask": "status"}
+    room._heard -= 3600
+    room.tick()
+    assert room.killed == 1
