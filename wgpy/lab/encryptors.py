@@ -66,7 +66,7 @@ class Node:
         """`endpoints` by name of peer instead of their own; "" for none. With `dhcp` the
         lab plays the client, see lease()."""
         self.peers, self.dhcp = peers, dhcp
-        wan = '"dhcp"' if dhcp else f'["{self.wan}/{self.home.length}"]\ngateway = "{self.gateway}"'
+        wan = '"dhcp"' if dhcp else f'["{self.wan}/24"]\ngateway = "{self.gateway}"'
         lan = f'["{self.inner}/24"]'
         if self.router:
             link = f"10.{self.number}.255"
@@ -85,18 +85,19 @@ class Node:
 
     # life
 
-    def start(self) -> None:
-        """Returns when the node says that it is up. HostError with its log otherwise."""
-        self.launch()
+    def start(self, *prefix: str) -> None:
+        """Returns when the node says that it is up. HostError with its log otherwise.
+        `prefix` runs the supervisor."""
+        self.launch(*prefix)
         self.wait_up()
 
-    def launch(self) -> None:
+    def launch(self, *prefix: str) -> None:
         key = os.memfd_create("key")
         names = (f"{self.name}{p.name}".encode().ljust(32, b"\0") for p in self.peers)
         os.write(key, self.private + b"".join(name + self.psk for name in names if self.psk))
         with open(self.log, "ab") as log:
             self.process = self.box.popen(
-                sys.executable, "-m", "wgpy.cli", "encryptor", "up", self.file, "--foreground", "--key-fd", key,
+                *prefix, sys.executable, "-m", "wgpy.cli", "encryptor", "up", self.file, "--foreground", "--key-fd", key,
                 env=self.environment(), pass_fds=(key,), stdin=subprocess.DEVNULL, stderr=log)
         os.close(key)
 
@@ -166,7 +167,7 @@ class Node:
     def replug(self) -> None:
         """Another device takes the WAN's place and name, on another network."""
         join(self.internet, self.box, names=(f"new-{self.name}", "next0"),
-             a_addresses=(f"{self.elsewhere.gateway}/{self.elsewhere.length}",))
+             a_addresses=(f"{self.elsewhere.gateway}/24",))
         self.box.ip("link", "set", "next0", "netns", f"wgpy-{self.name}-black")
         self._black_ip(f"link set {WAN} down", f"link set {WAN} name old0", f"link set next0 name {WAN}",
                        f"link set {WAN} up", *_leased(self.elsewhere))
@@ -176,7 +177,7 @@ class Node:
 
 
 def _leased(place: Uplink) -> tuple[str, ...]:
-    return (f"address add {place.address}/{place.length} dev {WAN}", f"route replace default via {place.gateway}")
+    return (f"address add {place.address}/24 dev {WAN}", f"route replace default via {place.gateway}")
 
 
 class Pair:

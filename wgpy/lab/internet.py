@@ -1,6 +1,7 @@
 """The world around the sites of a lab: an Internet in one namespace, site routers, and
 LAN hosts that know nothing but an address and a default route (I2)."""
 
+import subprocess
 from dataclasses import dataclass
 
 from wgpy.lab.netns import Netns, join
@@ -34,18 +35,15 @@ table ip rebind_{name} {{
 
 @dataclass(frozen=True)
 class Uplink:
-    """An address on the Internet, from the range for benchmarks (RFC 2544), with the
-    length of its prefix, and the gateway there."""
+    """An address on the Internet, in a network of 256, and the gateway there."""
     address: str
-    length: int
     gateway: str
 
 
 def uplink(number: int, place: int = 0) -> Uplink:
     """Of site `number`, 1 to 99: at home, or at one of two `place`s to roam to."""
-    net, first, length = ((18, 0, 24), (19, 0, 25), (19, 128, 25))[place]
-    stem = f"198.{net}.{number}."
-    return Uplink(f"{stem}{first + 2}", length, f"{stem}{first + 1}")
+    stem = f"198.{(51, 18, 19)[place]}.{number}."
+    return Uplink(f"{stem}2", f"{stem}1")
 
 
 class Internet(Netns):
@@ -58,9 +56,12 @@ class Internet(Netns):
         self.ip("address", "add", f"{WEB}/32", "dev", "lo")
 
     def attach(self, ns: Netns, name: str, *places: Uplink, link: str = WAN) -> None:
-        """A wire `to-NAME` to a site; its own end gets no address."""
-        join(self, ns, names=(f"to-{name}", link),
-             a_addresses=tuple(f"{p.gateway}/{p.length}" for p in places))
+        """A wire `to-NAME` to a site. The site's end is left alone: a supervisor that
+        runs takes it at once."""
+        ours = f"to-{name}"
+        subprocess.run(["nsenter", f"--net=/proc/{self.pid}/ns/net", "ip", "link", "add", ours, "type", "veth",
+                        "peer", "name", link, "netns", str(ns.pid)], check=True)
+        self.batch(*(f"address add {p.gateway}/24 dev {ours}" for p in places), f"link set {ours} up")
 
     def rebind(self, name: str, address: str, port: int, outer: int) -> None:
         """What site NAME sends from UDP `port` comes from port `outer` from now on, as
@@ -79,6 +80,6 @@ def make_router(ns: Netns, inside: str, outside: Uplink) -> None:
     """Forwards between LAN and WAN, with the LAN hidden behind the WAN's address."""
     ns.sysctl(net__ipv4__ip_forward=1)
     ns.batch(f"address add {inside}/24 dev {LAN}",
-             f"address add {outside.address}/{outside.length} dev {WAN}",
+             f"address add {outside.address}/24 dev {WAN}", f"link set {WAN} up",
              f"route add default via {outside.gateway}")
     ns.run("nft", "-f", "-", input=_TRANSLATE)
