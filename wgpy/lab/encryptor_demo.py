@@ -27,7 +27,7 @@ from wgpy.lab.traffic import fetch, file_server, iperf3, ping, pinging
 
 FILE_BLOCKS = 32_000
 BACK_WITHIN = 5.0  # s from a fault to traffic both ways
-_AGREED = 0.3      # s that a fault is given to show before its end is looked for
+_SETTLED = 0.3     # s that a fault is given to show before its end is looked for
 _HANDSHAKES = (1, 2)
 
 
@@ -101,10 +101,10 @@ def kill(node: Node, room: str, heart: Heartbeat) -> float:
     old, began = node.pid(room), time.monotonic()
     assert old, f"{room} does not run"
     node.signal(room, signal.SIGKILL)
-    time.sleep(_AGREED)
+    time.sleep(_SETTLED)
     wait_until(lambda: node.pid(room) not in (0, old), BACK_WITHIN, f"{room} starts again")
     heart.wait(2 * BACK_WITHIN)
-    time.sleep(_AGREED)
+    time.sleep(_SETTLED)
     return heart.outage(began)
 
 

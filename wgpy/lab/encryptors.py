@@ -14,10 +14,10 @@ from pathlib import Path
 
 from wgpy.errors import HostError
 from wgpy.lab.internet import LAN, WAN, WEB, Internet, Uplink, lan_host, make_router, uplink
-from wgpy.lab.netns import Netns, cpu_seconds, join, need, wait_until
+from wgpy.lab.netns import Netns, join, need, wait_until
 from wgpy.lab.tunnel import public_key
 
-__all__ = ["MARKER", "ROOMS", "WEB", "Node", "Pair", "Through"]
+__all__ = ["MARKER", "ROOMS", "WEB", "Node", "Pair"]
 
 MARKER = b"PROTECTED-CLEARTEXT-MARKER"
 ROOMS = ("black", "crypto", "red")
@@ -222,16 +222,3 @@ class Pair:
     @property
     def protected(self) -> tuple[str, ...]:
         return tuple(node.lan for node in self.nodes)
-
-
-class Through:
-    """From LAN host to LAN host, as benchmarks take a tunnel: namespaces `a` and `b`, the
-    `address` of b, `back` that of a, and CPU seconds of all rooms so far."""
-
-    def __init__(self, pair: Pair):
-        self.a, self.b = pair.a.host, pair.b.host
-        self.back, self.address = pair.a.address, pair.b.address
-        self.ends = tuple(node.pid(room) for node in pair.nodes for room in ROOMS)
-
-    def cpu(self) -> float:
-        return sum(map(cpu_seconds, self.ends))
