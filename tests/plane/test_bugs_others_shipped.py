@@ -93,8 +93,9 @@ def test_a_peer_can_be_removed_while_its_packets_are_in_flight():
     thread.start()
     try:
         rounds = 0
-        deadline = time.monotonic() + 1.0
-        while rounds < 300 and time.monotonic() < deadline:
+        deadline = time.monotonic() + 20
+        while time.monotonic() < deadline and not (
+                rounds >= 100 and sink.stats()["packets_out"] and pump.drops()["no_peer"]):
             slots = [plane.add_peer() for _ in range(8)]
             for i, slot in enumerate(slots, 1):
                 plane.set_endpoint(slot, HOME)
@@ -107,7 +108,7 @@ def test_a_peer_can_be_removed_while_its_packets_are_in_flight():
     finally:
         pump.stop()
         thread.join(10)
-    assert not thread.is_alive() and rounds > 10
+    assert not thread.is_alive() and rounds >= 100
     assert sink.stats()["packets_out"] > 0, "some packets were sealed while their peer was there"
     assert pump.drops()["no_peer"] > 0, "and some came when it was not"
 
