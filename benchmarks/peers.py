@@ -10,6 +10,8 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from wgpy.errors import HostError
+from wgpy.lab import between
 from wgpy.lab.netns import Netns, join, wait_until
 from wgpy.lab.traffic import ping
 from wgpy.lab.tunnel import Implementation
@@ -28,10 +30,11 @@ class Peer:
     version: tuple[str, ...] = ()
 
 
-REFERENCE, BARE = "wireguard-go HEAD", "bare veth"
+REFERENCE, BARE, ENCRYPTOR = "wireguard-go HEAD", "bare veth", "wgpy encryptor"
 WGPYD = (str(Path(sys.executable).with_name("wgpyd")), "-f")
 PEERS = [
     Peer("wgpy", WGPYD),
+    Peer(ENCRYPTOR, (sys.executable,)),
     Peer("wgpy with OpenSSL", WGPYD, environment={"WGPY_AEAD": "openssl"}),
     Peer(REFERENCE, (str(CACHE / "bin/wireguard"), "-f"),
          ("env", f"GOBIN={CACHE}/bin", "go", "install", "golang.zx2c4.com/wireguard@latest"),
@@ -74,6 +77,17 @@ def version(peer: Peer) -> str:
     text = subprocess.run(peer.version, capture_output=True, text=True).stdout
     modules = [line.split()[2] for line in text.splitlines() if line.split()[:1] == ["mod"]]
     return modules[0] if modules else text.strip()
+
+
+def joined(peer: Peer, jumbo: bool):
+    """A context manager that gives two joined hosts: `a`, `b`, `address`, `back`, `cpu()`.
+    Encryptors, three rooms an end, stand between two LAN hosts with a router on the way;
+    everything else ends in the hosts' own namespaces."""
+    if peer.name != ENCRYPTOR:
+        return Pair(peer, jumbo)
+    if jumbo:
+        raise HostError("the lab's sites have an MTU of 1420")
+    return between.encryptors()
 
 
 class Pair:

@@ -14,7 +14,7 @@ from contextlib import ExitStack
 import machine
 import report
 import workloads
-from peers import PEERS, REFERENCE, Pair, available, version
+from peers import PEERS, REFERENCE, available, joined, version
 from wgpy.errors import HostError
 from wgpy.lab.netns import need
 from workloads import WORKLOADS, Effort, Failed
@@ -81,7 +81,7 @@ def compare(args: argparse.Namespace) -> dict:
             tunnels = {}
             for peer in peers:
                 try:
-                    tunnels[peer.name] = stack.enter_context(Pair(peer, jumbo))
+                    tunnels[peer.name] = stack.enter_context(joined(peer, jumbo))
                 except (TimeoutError, HostError) as error:
                     absent[f"{peer.name}{' at MTU 8920' if jumbo else ''}"] = str(error)
             runs += measure(tunnels, todo, rounds, effort, args.patience, others)
