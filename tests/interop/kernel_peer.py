@@ -10,7 +10,6 @@ import shlex
 import shutil
 import socket
 import subprocess
-import time
 from pathlib import Path
 
 from guest_image import image

@@ -218,7 +218,7 @@ def test_unanswered_data_is_noticed_again_after_the_handshake_that_it_caused():
     net.run(6)                 # the retransmission completes
     assert len(a.events("handshake-complete")) == 2
     net.run(30)
-    quiet_from, count = net.mono, len(net.datagrams)
+    quiet_from = net.mono
     net.link.loss = 1.0
     net.send(a, A_TO_B)
     net.run(16)

@@ -15,7 +15,7 @@ from wgpy.crypto.keystore import FileSlot, KeyStore
 from wgpy.crypto.sealed import Document, wipe
 from wgpy.crypto.unlock import opened
 from wgpy.daemon.admin import KEYS, open_keys
-from wgpy.errors import HostError, WgpyError
+from wgpy.errors import HostError
 from wgpy.suite.wireguard import public
 
 PUBLIC = "public.key"  # beside the key store, so that it can be shown without opening it

@@ -19,7 +19,7 @@ from wgpy.config.site import Site
 from wgpy.daemon.admin import Sockets, State, firewall_counters
 from wgpy.daemon.supervisor_net import Namespaces, inside
 from wgpy.daemon.supervisor_room import RoomProcess
-from wgpy.errors import HostError, WgpyError
+from wgpy.errors import WgpyError
 from wgpy.isolate import kernel
 from wgpy.loop import READ, Loop
 from wgpy.red import links, rtnl

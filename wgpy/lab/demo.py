@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from http.client import HTTPException
 from pathlib import Path
@@ -207,6 +208,25 @@ def run(report: Report, left: str, right: str, seconds: int) -> None:
         report.step("daemons end", daemons, sites)
 
 
+def present(name: str, report: Report, play: Callable[[], None]) -> int:
+    """Plays a demo and shows its table. The exit status: 1 when a step failed, 2 when it
+    could not be played, 130 and 143 when it was interrupted."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    try:
+        play()
+    except KeyboardInterrupt:
+        print(f"{name}: interrupted; everything it made is gone", file=sys.stderr)
+        return 130
+    except (WgpyError, OSError, subprocess.SubprocessError) as error:
+        print(f"{name}: {error}", file=sys.stderr)
+        return 2
+    report.table()
+    if report.failed:
+        print(f"{name}: failed: {', '.join(report.failed)}", file=sys.stderr)
+        return 1
+    return 0
+
+
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="wgpy.lab.demo", description=__doc__.splitlines()[0])
     parser.add_argument("--left", default="wgpyd", help="implementation of site a (default wgpyd)")
@@ -214,21 +234,9 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--seconds", type=int, default=3, help="length of each iperf3 run")
     parser.add_argument("--json", action="store_true", help="only the result, as JSON")
     options = parser.parse_args(argv)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     report = Report(Console(), quiet=options.json)
-    try:
-        run(report, options.left, options.right or options.left, options.seconds)
-    except KeyboardInterrupt:
-        print("demo: interrupted; everything it made is gone", file=sys.stderr)
-        return 130
-    except (WgpyError, OSError, subprocess.SubprocessError) as error:
-        print(f"demo: {error}", file=sys.stderr)
-        return 2
-    report.table()
-    if report.failed:
-        print(f"demo: failed: {', '.join(report.failed)}", file=sys.stderr)
-        return 1
-    return 0
+    return present("demo", report, lambda: run(report, options.left, options.right or options.left,
+                                               options.seconds))
 
 
 if __name__ == "__main__":

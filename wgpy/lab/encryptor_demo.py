@@ -9,7 +9,6 @@ import argparse
 import hashlib
 import os
 import signal
-import subprocess
 import sys
 import tempfile
 import time
@@ -18,8 +17,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from wgpy.errors import WgpyError
-from wgpy.lab.demo import LINE, Report
+from wgpy.lab.demo import LINE, Report, present
 from wgpy.lab.encryptors import MARKER, ROOMS, WEB, Node, Pair
 from wgpy.lab.leaks import OPEN_MARKER, Heartbeat, Wiretap, speak_openly
 from wgpy.lab.netns import need, wait_until
@@ -184,21 +182,8 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--seconds", type=int, default=3, help="length of each iperf3 run")
     parser.add_argument("--json", action="store_true", help="only the result, as JSON")
     options = parser.parse_args(argv)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     report = Report(Console(), quiet=options.json)
-    try:
-        run(report, options.mode, options.seconds)
-    except KeyboardInterrupt:
-        print("encryptor_demo: interrupted; everything it made is gone", file=sys.stderr)
-        return 130
-    except (WgpyError, OSError, subprocess.SubprocessError) as error:
-        print(f"encryptor_demo: {error}", file=sys.stderr)
-        return 2
-    report.table()
-    if report.failed:
-        print(f"encryptor_demo: failed: {', '.join(report.failed)}", file=sys.stderr)
-        return 1
-    return 0
+    return present("encryptor_demo", report, lambda: run(report, options.mode, options.seconds))
 
 
 if __name__ == "__main__":
