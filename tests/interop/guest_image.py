@@ -1,6 +1,7 @@
 """Kernel and initial RAM disk of the kernel-WireGuard peer, from the distribution's own
 packages, unpacked and kept in `.cache/kernel-peer` of the checkout."""
 
+import fcntl
 import gzip
 import hashlib
 import platform
@@ -48,6 +49,12 @@ def image() -> tuple[Path, Path]:
     if platform.machine() != "x86_64":
         raise HostError(f"the kernel-WireGuard peer needs an x86-64 host, not {platform.machine()}")
     CACHE.mkdir(parents=True, exist_ok=True)
+    with (CACHE / "lock").open("w") as lock:  # two guests may start at once
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        return _image()
+
+
+def _image() -> tuple[Path, Path]:
     root = CACHE / "root"
     if not (root / "complete").exists():
         shutil.rmtree(root, ignore_errors=True)
