@@ -129,7 +129,6 @@ static int udp_receive(struct wg_port *port, struct wg_batch *b)
 /* A run: datagrams to one endpoint, of one size but for a shorter last one. */
 struct run {
     uint16_t ep, packets;
-    uint16_t first;  /* into `next` chains: index of the first packet */
     uint8_t tos;
     uint32_t size, bytes;
     struct iovec *iov;
