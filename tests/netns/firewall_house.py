@@ -8,29 +8,14 @@ import time
 import pytest
 from scapy.layers.inet import IP, UDP
 from scapy.layers.inet6 import IPv6
-from wgpy.config.site import parse
+from site_files import LIMA, edited, site_of
 from wgpy.isolate.nft import black_rules, red_rules
 from wgpy.lab.netns import Netns, join
 from wgpy.lab.wire import Capture
 
-SMALL = """
-[node]
-name = "lima"
-mode = "small"
-listen_port = 51820
-[wan]
-interface = "eth0"
-addresses = ["192.0.2.10/24", "2001:db8::10/64"]
-gateway = ["192.0.2.1", "2001:db8::1"]
-[lan]
-interface = "eth1"
-addresses = ["10.1.0.1/24", "fd01::1/64"]
-[[site]]
-name = "cusco"
-public_key = "xTIBA5rboUvnH4htodjb6e697QjLERt1NAB4mZqp8Dg="
-networks = ["10.2.0.0/24", "fd02::/64"]
-endpoints = ["192.0.2.1:51820"]
-[[permit]]
+SMALL = edited(LIMA, ('["192.0.2.10/24"]', '["192.0.2.10/24", "2001:db8::10/64"]'),
+               ('"192.0.2.1"', '["192.0.2.1", "2001:db8::1"]'),
+               ("198.51.100.7:", "192.0.2.1:")) + """[[permit]]
 from = ["10.1.0.0/25", "fd01::/64"]
 to = ["cusco"]
 """
@@ -42,12 +27,6 @@ TCP_PROTOCOL, UDP_PROTOCOL, ICMP_PROTOCOL, ICMPV6_PROTOCOL = 6, 17, 1, 58
 NEIGHBOUR_DISCOVERY = (133, 134, 135, 136)
 SCANNED = sorted({*range(1, 1100, 31), 22, 53, 67, 68, 80, 123, 443, 500, 546, 4500, 8080,
                   PORT - 1, PORT, PORT + 1, 65535})
-
-
-def site_of(text: str):
-    site, errors, _ = parse(text, "lima.toml")
-    assert not errors, errors
-    return site
 
 
 class House:

@@ -8,6 +8,8 @@ import threading
 
 import pytest
 
+from test_uapi_server import read
+
 from wgpy.admin import gate
 from wgpy.admin.audit import AuditLog, verify
 from wgpy.admin.gate import Gate, Refusals, Who
@@ -82,16 +84,6 @@ class Admin:
         self.thread.join(10)
         self.gate.close()
         os.close(self.fd)
-
-
-def read(s):
-    got = b""
-    while not got.endswith(b"\n\n"):
-        data = s.recv(65536)
-        if not data:
-            break
-        got += data
-    return got
 
 
 @pytest.fixture

@@ -9,29 +9,9 @@ import sys
 
 import pytest
 from nacl.public import PrivateKey
+from site_files import KEY, KEY2, LIMA, PUNO, edited
 
-SITE = """[node]
-name = "lima"
-mode = "small"
-listen_port = 51820
-[wan]
-interface = "wan0"
-addresses = ["198.51.100.2/24", "2001:db8::2/64"]
-gateway = "198.51.100.1"
-[lan]
-interface = "lan0"
-addresses = ["10.1.0.1/24"]
-[[site]]
-name = "cusco"
-public_key = "{cusco}"
-networks = ["10.2.0.0/24"]
-endpoints = ["198.51.100.3:51820"]
-psk = "cusco"
-[[site]]
-name = "puno"
-public_key = "{puno}"
-networks = ["10.3.0.0/24"]
-"""
+SITE = edited(LIMA, ('["192.0.2.10/24"]', '["192.0.2.10/24", "2001:db8::2/64"]')) + 'psk = "cusco"\n' + PUNO
 
 
 def b64(key):
@@ -48,7 +28,7 @@ class Admin:
         self.directory = directory
         self.cusco, self.puno = key_pair()[1], key_pair()[1]
         self.site = directory / "lima.toml"
-        self.site.write_text(SITE.format(cusco=self.cusco, puno=self.puno))
+        self.site.write_text(edited(SITE, (KEY, self.cusco), (KEY2, self.puno)))
         self.credential = directory / "secret"
         self.credential.write_text("correct horse\n")
         self.state = directory / "state" / "lima"
@@ -81,7 +61,7 @@ def test_a_new_store_has_a_new_key_that_others_can_be_told(admin):
     assert admin.state.stat().st_mode & 0o777 == 0o700
     block = admin.run("site", "show", admin.site)
     assert done["public_key"] in block and '"10.1.0.0/24"' in block
-    assert '"198.51.100.2:51820"' in block and '"[2001:db8::2]:51820"' in block
+    assert '"192.0.2.10:51820"' in block and '"[2001:db8::2]:51820"' in block
     assert json.loads(admin.run("site", "show", admin.site, "--json"))["public_key"] == done["public_key"]
 
 

@@ -5,36 +5,15 @@ import base64
 import time
 
 import pytest
+from site_files import KEY, KEY2, KEY3, LIMA, PUNO, edited, site_of
 from wgpy.config import networks
 from wgpy.config.site import load, parse, parse_bytes
 from wgpy.config.site_text import locate
 from wgpy.errors import ConfigError
 
-KEY, KEY2, KEY3 = (base64.b64encode(bytes([n]) * 32).decode() for n in (1, 2, 3))
-TEXT = f"""[node]
-name = "lima"
-mode = "small"
-listen_port = 51820
-[wan]
-interface = "eth0"
-addresses = ["192.0.2.10/24"]
-gateway = "192.0.2.1"
-[lan]
-interface = "eth1"
-addresses = ["10.1.0.1/24", "fd01::1/64"]
-[[site]]
-name = "cusco"
-public_key = "{KEY}"
-networks = ["10.2.0.0/24",
-  "fd02::/64"]
-endpoints = ["198.51.100.7:51820"]
-psk = "cusco"
+TEXT = edited(LIMA, ('", "fd02', '",\n  "fd02')) + """psk = "cusco"
 keepalive = 25
-[[site]]
-name = "puno"
-public_key = "{KEY2}"
-networks = ["10.3.0.0/24"]
-endpoints = ["198.51.100.8:51820"]
+""" + PUNO + """endpoints = ["198.51.100.8:51820"]
 [[permit]]
 from = ["10.1.0.0/25"]
 to = ["cusco", "10.3.0.0/28"]
@@ -50,14 +29,6 @@ def problems(text: str) -> tuple[list, list[str]]:
     site, errors, warnings = parse(text, "f.toml")
     assert (site is None) == bool(errors)
     return errors, warnings
-
-
-def edited(*changes: tuple[str, str]) -> str:
-    text = TEXT
-    for old, new in changes:
-        assert old in text, old
-        text = text.replace(old, new, 1)
-    return text
 
 
 def test_the_example_is_read_whole():
@@ -142,14 +113,14 @@ ERRORS = [
 
 @pytest.mark.parametrize("old, new, line, key, reason", ERRORS)
 def test_an_error_names_its_place(old, new, line, key, reason):
-    errors, _ = problems(edited((old, new)))
+    errors, _ = problems(edited(TEXT, (old, new)))
     found = [(e.line, e.key) for e in errors if reason in e.message]
     assert (line, key) in found, [str(e) for e in errors]
     assert all(str(e).startswith(f"f.toml:{e.line}: ") and "\n" not in str(e) for e in errors)
 
 
 def test_all_errors_come_at_once_in_order_of_lines():
-    errors, _ = problems(edited(('"small"', '"tiny"'), ('"10.2.0.0/24"', '"10.2.0.9/24"'),
+    errors, _ = problems(edited(TEXT, ('"small"', '"tiny"'), ('"10.2.0.0/24"', '"10.2.0.9/24"'),
                                 ("keepalive", "keepalife"), ('"10.3.0.0/24"', '"fd02::/64"')))
     assert [e.line for e in errors] == [3, 15, 19, 23]
 
@@ -176,14 +147,14 @@ WARNINGS = [
 
 @pytest.mark.parametrize("old, new, line, reason", WARNINGS)
 def test_a_warning_names_its_place(old, new, line, reason):
-    _, warnings = problems(edited((old, new)))
+    _, warnings = problems(edited(TEXT, (old, new)))
     assert any(w.startswith(f"f.toml:{line}: ") and reason in w for w in warnings), warnings
 
 
 def test_no_error_repeats_a_key():
-    for text in (edited(("psk = \"cusco\"", f'psk = "{KEY3}"')),
-                 edited((KEY, KEY3[:-1] + "x")), edited(("psk =", f'private_key = "{KEY3}"\npsk ='))):
-        errors, warnings = problems(text)
+    for change in (('psk = "cusco"', f'psk = "{KEY3}"'), (KEY, KEY3[:-1] + "x"),
+                   ("psk =", f'private_key = "{KEY3}"\npsk =')):
+        errors, warnings = problems(edited(TEXT, change))
         assert errors and not any(KEY3[:20] in str(e) for e in errors + warnings)
 
 
@@ -196,16 +167,15 @@ def test_an_empty_list_of_permits_does_not_open_everything():
 def test_missing_tables_are_named():
     assert {e.message for e in problems("")[0]} == {
         "[node] is missing", "[wan] is missing", "[lan] is missing"}
-    assert [e.message for e in problems(edited(('[node]\nname = "lima"\nmode = "small"\n'
-                                                "listen_port = 51820\n", "[node]\n")))[0]][:2] \
-        == ["name is missing", "mode is missing"]
+    nameless = edited(TEXT, ('name = "lima"\nmode = "small"\nlisten_port = 51820\n', ""))
+    assert [e.message for e in problems(nameless)[0]][:2] == ["name is missing", "mode is missing"]
 
 
 def test_load_raises_one_error(tmp_path):
     path = tmp_path / "lima.toml"
     path.write_text(TEXT)
     assert load(path).node.name == "lima"
-    path.write_text(edited(("= 25", "= -1"), ('"puno"', '"no good"')))
+    path.write_text(edited(TEXT, ("= 25", "= -1"), ('"puno"', '"no good"')))
     with pytest.raises(ConfigError, match=r"lima.toml:19: site.keepalive: .*and 1 more"):
         load(path)
     path.write_bytes(b"# \n# \xff\n")
@@ -249,9 +219,8 @@ i = {}
 
 
 def test_a_permit_for_a_wide_site_does_not_reach_the_narrow_one_inside():
-    site, errors, _ = parse(edited(('"10.3.0.0/24"', '"10.2.0.64/26"'),
-                                   ('"cusco", "10.3.0.0/28"', '"cusco"')), "f")
-    assert not errors
+    site = site_of(edited(TEXT, ('"10.3.0.0/24"', '"10.2.0.64/26"'),
+                          ('"cusco", "10.3.0.0/28"', '"cusco"')))
     (_, targets), = networks.permitted(site)
     assert [str(n) for n in targets] == ["10.2.0.0/26", "10.2.0.128/25", "fd02::/64"]
     assert networks.flows(site)["puno"] == []

@@ -4,6 +4,7 @@ import json
 
 import pytest
 from click.testing import CliRunner
+from site_files import KEY, LIMA, PUNO, edited, site_of
 from wgpy.cli.commands import cli
 from wgpy.cli.site import TEMPLATE, site as command
 from wgpy.config.explain import explain
@@ -11,38 +12,12 @@ from wgpy.config.site import parse
 from wgpy.errors import WgpyError
 from wgpy.isolate.nft import BLACK_COUNTERS, RED_COUNTERS, black_rules, red_rules
 
-KEY = "xTIBA5rboUvnH4htodjb6e697QjLERt1NAB4mZqp8Dg="
-TEXT = f"""[node]
-name = "lima"
-mode = "small"
-[wan]
-interface = "eth0"
-addresses = ["192.0.2.10/24"]
-gateway = "192.0.2.1"
-[lan]
-interface = "eth1"
-addresses = ["10.1.0.1/24", "fd01::1/64"]
-[[site]]
-name = "cusco"
-public_key = "{KEY}"
-networks = ["10.2.0.0/24", "10.8.0.0/24"]
-endpoints = ["198.51.100.7:51820"]
-[[site]]
-name = "puno"
-public_key = "{KEY[1:3] + KEY[2:]}"
-networks = ["10.3.0.0/24"]
-[[permit]]
+TEXT = edited(LIMA, ("fd02::/64", "10.8.0.0/24")) + PUNO + """[[permit]]
 from = ["10.1.0.0/25"]
 to = ["10.2.0.0/24"]
 [firewall]
 red = ["tcp dport 53 accept"]
 """
-
-
-def site_of(text: str):
-    site, errors, _ = parse(text, "f.toml")
-    assert not errors, [str(e) for e in errors]
-    return site
 
 
 def run(*argv: str, status: int = 0):
@@ -72,7 +47,7 @@ def test_explain_says_what_flows_where():
     assert "in clear, by red and by black alike: 10.1.0.0/24, 10.2.0.0/24, 10.3.0.0/24" in said
     assert "everything but UDP 51820" in said and "in red, by [firewall]: tcp dport 53" in said
     assert "at most 1380 (IPv4) and 1360 (IPv6)" in said
-    assert "! f.toml:16: site: 'puno' has no endpoint" in said
+    assert "! f.toml:17: site: 'puno' has no endpoint" in said
     assert "==[198.51.100.7:51820]==> cusco" in said and "clear0" in said
     assert KEY not in text
 
@@ -119,9 +94,9 @@ def test_check_reports_errors_and_warnings(path):
     with open(path, "w", encoding="utf-8") as f:
         f.write(TEXT.replace("small", "tiny").replace("10.2.0.0", "10.2.0.1"))
     out = run("check", path, status=1)
-    assert f"error: {path}:3: node.mode: " in out and f"{path}:14: site.networks: " in out
+    assert f"error: {path}:3: node.mode: " in out and f"{path}:15: site.networks: " in out
     found = json.loads(run("check", "--json", path, status=1))
-    assert not found["ok"] and [e["line"] for e in found["errors"]][:2] == [3, 14]
+    assert not found["ok"] and [e["line"] for e in found["errors"]][:2] == [3, 15]
     assert "node.mode" in run("explain", path, status=1)
 
 
@@ -140,14 +115,13 @@ def test_site_is_a_command_of_wgpy():
 def test_check_asks_nft_about_additions(path):
     with open(path, "w", encoding="utf-8") as f:
         f.write(TEXT.replace("tcp dport 53", "tcp dprt 53"))
-    assert f"error: {path}:24: firewall.red: nft refuses it: " in run("check", path, status=1)
+    assert f"error: {path}:25: firewall.red: nft refuses it: " in run("check", path, status=1)
 
 
 @pytest.mark.parametrize("port, free", [(1, "2-65535"), (51820, "1024-51819"), (1024, "1025-65535"),
                                         (65535, "1024-65534")])
 def test_translated_ports_leave_the_tunnels_out(port, free):
-    text = TEXT.replace('mode = "small"', f'mode = "small"\nlisten_port = {port}')
-    rules = black_rules(site_of(text))
+    rules = black_rules(site_of(edited(TEXT, ("= 51820", f"= {port}"))))
     assert rules.count(f"udp masquerade to :{free}\n") == 2
 
 
