@@ -27,7 +27,7 @@ static uint32_t value(struct input *in, const struct pair *p, uint32_t at)
     case 1: return word(p->producer, at) + 1;
     case 2: return p->in.tail + take(in);
     case 3: return p->in.request;
-    case 4: return p->in.arena_size - take(in);
+    case 4: return p->in.end.arena_size - take(in);
     case 5: return (uint32_t)take(in) << (how >> 3);
     case 6: return take(in) | (uint32_t)take(in) << 8;
     default: return take(in) * 16843009u;
@@ -43,7 +43,7 @@ static void check_receive(struct pair *p)
     for (uint32_t i = 0; i < p->got->n; i++) {
         const struct wg_packet *q = &p->got->packet[i];
         CHECK(q->len <= WG_PACKET_MAX && q->off + q->len + WG_TAILROOM <= WG_BATCH_BYTES && q->off >= WG_HEADROOM);
-        CHECK(p->in.datagrams ? q->ep < p->got->endpoints : p->got->endpoints == 0);
+        CHECK(p->in.end.datagrams ? q->ep < p->got->endpoints : p->got->endpoints == 0);
         bytes += q->len;
     }
     for (uint32_t i = 0; i < p->got->endpoints; i++)

@@ -22,7 +22,7 @@ static void check_send(struct pair *p, struct input *in, uint8_t code)
 {
     uint32_t packets = 1 + code % 8, live = 0;
     uint64_t sent = p->out.port.packets_out, before = sent, waits = p->out.waits;
-    uint64_t attaches = p->out.attaches;
+    uint64_t attaches = p->out.end.attaches;
     for (int i = 0; i < WG_DROP_COUNT; i++)
         before += p->sent->drops[i];
     p->out.stuck |= code < 252; /* waits take time */
@@ -47,7 +47,7 @@ static void check_send(struct pair *p, struct input *in, uint8_t code)
         after += p->sent->drops[i];
     CHECK(after - before == live);
     CHECK(p->out.waits - waits <= 1);
-    CHECK(p->out.waits == waits || !stuck || p->out.port.packets_out > sent || p->out.attaches > attaches);
+    CHECK(p->out.waits == waits || !stuck || p->out.port.packets_out > sent || p->out.end.attaches > attaches);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

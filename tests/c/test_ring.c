@@ -127,7 +127,7 @@ static void indices_wrap(void)
         send_one(p, 1000, (uint8_t)i);
         expect_one(p, 1000, (uint8_t)i);
     }
-    CHECK(p->out.head == 199 && p->in.bad_index == 0 && p->in.attaches == 1);
+    CHECK(p->out.head == 199 && p->in.bad_index == 0 && p->in.end.attaches == 1);
     free_pair(p);
 }
 
@@ -160,13 +160,13 @@ static void equal_seeds_do_not_confuse(void)
     struct pair *p = new_pair(SMALL, false);
     join(p);
     for (int i = 0; i < 10; i++) {
-        uint32_t attaches = (uint32_t)p->in.attaches;
+        uint32_t attaches = (uint32_t)p->in.end.attaches;
         send_one(p, 64, 1);
         expect_one(p, 64, 1);
         p->starts = (uint32_t)i; /* seeds of the life before */
         start_producer(p, false);
         join(p);
-        CHECK(p->in.attaches == attaches + 1 && p->in.bad_index == 0);
+        CHECK(p->in.end.attaches == attaches + 1 && p->in.bad_index == 0);
         send_one(p, 64, 2);
         expect_one(p, 64, 2);
         send_one(p, 500, 0xee); /* never read */
@@ -208,7 +208,7 @@ static void bad_descriptors_are_counted_drops(void)
         send_one(p, 100, 2);
         expect_one(p, 100, 2);
     }
-    CHECK(p->in.attaches == 1 && p->in.bad_index == 0);
+    CHECK(p->in.end.attaches == 1 && p->in.bad_index == 0);
     free_pair(p);
 }
 
@@ -218,7 +218,7 @@ static void bad_lengths_are_counted_drops(void)
     struct pair *p = new_pair(SMALL, false);
     join(p);
     for (uint32_t i = 0; i < 4; i++) {
-        uint32_t at = RING_ARENA + (uint32_t)(p->out.place % p->out.arena_size);
+        uint32_t at = RING_ARENA + (uint32_t)(p->out.place % p->out.end.arena_size);
         send_one(p, 100, 1);
         poke(p->producer, at, bad[i]); /* 113 needs one byte more than the record has */
         CHECK(receive(p) == 0 && p->in.bad_record == i + 1);
@@ -240,7 +240,7 @@ static void a_bad_head_makes_the_consumer_ask_anew(void)
         CHECK(receive(p) == 0 && p->in.bad_index == i + 1);
         CHECK(receive(p) == 0 && p->in.bad_index == i + 1);
         join(p);
-        CHECK(p->in.attaches == i + 2);
+        CHECK(p->in.end.attaches == i + 2);
     }
     free_pair(p);
 }
@@ -253,7 +253,7 @@ static void another_geometry_is_refused_until_it_is_right(void)
         uint32_t right = word(p->producer, field[i]);
         poke(p->producer, field[i], right * 2);
         join(p);
-        CHECK(p->in.bad_index == 1 && p->in.attaches == 0 && word(p->consumer, RING_C_ACKNOWLEDGED) == 0);
+        CHECK(p->in.bad_index == 1 && p->in.end.attaches == 0 && word(p->consumer, RING_C_ACKNOWLEDGED) == 0);
         send_one(p, 100, 1);
         CHECK(p->sent->drops[WG_DROP_ring_detached] == 1);
         poke(p->producer, field[i], right);
@@ -305,10 +305,10 @@ static void a_record_at_the_end_is_not_read_past_it(void)
     join(p);
     uint32_t slot = D + p->out.head % RING_DESCRIPTORS * RING_DESCRIPTOR_SIZE;
     send_one(p, 100, 1);
-    poke(p->producer, slot + RING_D_OFFSET, p->out.arena_size - 64);
+    poke(p->producer, slot + RING_D_OFFSET, p->out.end.arena_size - 64);
     poke(p->producer, slot + RING_D_LENGTH, 64);
     poke(p->producer, slot + RING_D_PACKETS, 256);
-    CHECK(RING_ARENA + p->out.arena_size == p->size && receive(p) == 0 && p->in.bad_record == 1);
+    CHECK(RING_ARENA + p->out.end.arena_size == p->size && receive(p) == 0 && p->in.bad_record == 1);
     free_pair(p);
 }
 
@@ -325,9 +325,9 @@ static void doorbells_ring_for_those_who_sleep(void)
     struct pair *p = new_pair(SMALL, false);
     join(p);
     CHECK(pipe2(data, O_NONBLOCK) == 0 && pipe2(space, O_NONBLOCK) == 0);
-    p->out.data.fd = data[1];
-    p->in.data.fd = data[0];
-    p->in.space.fd = space[1];
+    p->out.end.data.fd = data[1];
+    p->in.end.data.fd = data[0];
+    p->in.end.space.fd = space[1];
     send_one(p, 100, 1);
     CHECK(!rings(data[0]));
     CHECK(!p->in.port.may_sleep(&p->in.port)); /* something came after all */

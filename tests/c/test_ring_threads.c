@@ -90,8 +90,8 @@ static void order_and_content(void)
     }
     pthread_join(thread, NULL);
     CHECK(got + p->sent->drops[WG_DROP_queue_full] == PACKETS);
-    CHECK(got > PACKETS / 2 && p->in.bad_index == 0 && p->in.bad_record == 0 && p->in.attaches == 1);
-    fprintf(stderr, "%u of %u packets, %u waits, %u kicks\n", got, PACKETS, (unsigned)p->out.waits, (unsigned)p->out.kicks);
+    CHECK(got > PACKETS / 2 && p->in.bad_index == 0 && p->in.bad_record == 0 && p->in.end.attaches == 1);
+    fprintf(stderr, "%u of %u packets, %u waits, %u kicks\n", got, PACKETS, (unsigned)p->out.waits, (unsigned)p->out.end.kicks);
     free_pair(p);
 }
 
@@ -160,7 +160,7 @@ static void lying_producer(void)
     done = true;
     pthread_join(thread, NULL);
     fprintf(stderr, "lying producer: %u bad records, %u bad indices, %u attachments, %u packets\n", (unsigned)p->in.bad_record,
-           (unsigned)p->in.bad_index, (unsigned)p->in.attaches, (unsigned)p->in.port.packets_in);
+           (unsigned)p->in.bad_index, (unsigned)p->in.end.attaches, (unsigned)p->in.port.packets_in);
     memset(p->producer, 0, p->size);
     start_producer(p, true); /* an honest one is heard again */
     join(p);
@@ -182,7 +182,7 @@ static void lying_consumer(void)
     done = false;
     join(p);
     CHECK(pthread_create(&thread, NULL, scribble, &h) == 0);
-    for (uint32_t i = 0; i < HOSTILE_ROUNDS / 4 || p->out.attaches < 10; i++) {
+    for (uint32_t i = 0; i < HOSTILE_ROUNDS / 4 || p->out.end.attaches < 10; i++) {
         CHECK(i < 2000 * HOSTILE_ROUNDS);
         poke(p->consumer, RING_C_ACKNOWLEDGED, p->out.epoch);
         if (i % 2)
@@ -198,7 +198,7 @@ static void lying_consumer(void)
     }
     done = true;
     pthread_join(thread, NULL);
-    fprintf(stderr, "lying consumer: %u attachments, %u packets out\n", (unsigned)p->out.attaches,
+    fprintf(stderr, "lying consumer: %u attachments, %u packets out\n", (unsigned)p->out.end.attaches,
            (unsigned)p->out.port.packets_out);
     CHECK(p->out.port.packets_out > 0);
     memset(p->consumer, 0, RING_CONSUMER_SIZE);

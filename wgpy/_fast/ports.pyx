@@ -55,12 +55,16 @@ cdef extern from "ring.h" nogil:
     struct wg_ring_options:
         bint datagrams
         uint32_t seed
+    struct wg_ring_end:
+        wg_counter attaches, kicks
     struct wg_ring_out:
         wg_port port
-        wg_counter attaches, waits, kicks
+        wg_ring_end end
+        wg_counter waits
     struct wg_ring_in:
         wg_port port
-        wg_counter attaches, bad_index, bad_record, kicks
+        wg_ring_end end
+        wg_counter bad_index, bad_record
     int ring_out_init(wg_ring_out *, uint8_t *, size_t, const uint8_t *, wg_doorbell, wg_doorbell,
                      wg_ring_options)
     int ring_in_init(wg_ring_in *, uint8_t *, const uint8_t *, size_t, wg_doorbell, wg_doorbell,

@@ -25,8 +25,8 @@ cdef class RingOut(Port):
         free(self.out)
 
     def stats(self) -> dict:
-        return Port.stats(self) | {"attaches": counted(&self.out.attaches), "waits": counted(&self.out.waits),
-                                   "kicks": counted(&self.out.kicks)}
+        return Port.stats(self) | {"attaches": counted(&self.out.end.attaches), "waits": counted(&self.out.waits),
+                                   "kicks": counted(&self.out.end.kicks)}
 
 
 cdef class RingIn(Port):
@@ -52,8 +52,8 @@ cdef class RingIn(Port):
 
     def stats(self) -> dict:
         return Port.stats(self) | {
-            "attaches": counted(&self.input.attaches), "bad_index": counted(&self.input.bad_index),
-            "bad_record": counted(&self.input.bad_record), "kicks": counted(&self.input.kicks)}
+            "attaches": counted(&self.input.end.attaches), "bad_index": counted(&self.input.bad_index),
+            "bad_record": counted(&self.input.bad_record), "kicks": counted(&self.input.end.kicks)}
 
 
 cdef _check_page(const uint8_t[::1] page):

@@ -28,28 +28,30 @@ struct wg_doorbell {
     uint32_t value;
 };
 
-struct wg_ring_out {
-    struct wg_port port;
-    uint8_t *own;                /* producer's area */
-    const uint8_t *theirs;       /* consumer's page */
+/* What both ends have: the areas that this one and the neighbour write. */
+struct wg_ring_end {
+    uint8_t *own;
+    const uint8_t *theirs;
     uint32_t arena_size;
     bool datagrams;              /* records carry endpoints */
-    struct wg_doorbell data, space; /* to ring; to wait on */
+    struct wg_doorbell data, space; /* the producer rings the one, the consumer the other */
+    wg_counter attaches, kicks;
+};
+struct wg_ring_out {
+    struct wg_port port;
+    struct wg_ring_end end;
     uint32_t epoch, request_seen, head;
     uint64_t place;              /* arena bytes given out, wrap gaps included */
     uint64_t start[RING_DESCRIPTORS]; /* `place` at which each live record starts */
     bool stuck;                  /* the last wait for space was in vain */
-    wg_counter attaches, waits, kicks;
+    wg_counter waits;
 };
 struct wg_ring_in {
     struct wg_port port;
-    uint8_t *own;                /* consumer's page */
-    const uint8_t *theirs;       /* producer's area */
-    uint32_t arena_size;
-    bool datagrams, sleeping;
-    struct wg_doorbell data, space; /* to wait on; to ring */
+    struct wg_ring_end end;
+    bool sleeping;
     uint32_t request, acknowledged, tail;
-    wg_counter attaches, bad_index, bad_record, kicks;
+    wg_counter bad_index, bad_record;
 };
 
 /* A ring of datagrams carries endpoints, each record one; a ring of packets none, and

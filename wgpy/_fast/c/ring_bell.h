@@ -45,15 +45,27 @@ static inline void ring_silence(const struct wg_doorbell *d)
     }
 }
 
-static inline bool ring_fits(const void *own, const void *theirs, size_t size)
+static inline void ring_wait_on(struct wg_port *port, const struct wg_doorbell *d)
 {
-    return !((uintptr_t)own % RING_RECORD_ALIGN) && !((uintptr_t)theirs % RING_RECORD_ALIGN) &&
-           size >= RING_SIZE_MIN && size <= RING_SIZE_MAX;
+    port->recheck_ms = d->fd >= 0 ? RING_RECHECK_MS : RING_POLL_MAX_MS;
+    port->fds[0] = d->fd;
+    port->fds[1] = -1;
 }
 
-static inline uint32_t ring_arena(size_t size)
+/* `size`: of the producer's area. False when the areas cannot be a ring. */
+static inline bool ring_end_init(struct wg_ring_end *e, uint8_t *own, const uint8_t *theirs, size_t size,
+                                 struct wg_doorbell data, struct wg_doorbell space, struct wg_ring_options o)
 {
-    return (uint32_t)(size - RING_ARENA) / RING_RECORD_ALIGN * RING_RECORD_ALIGN;
+    if ((uintptr_t)own % RING_RECORD_ALIGN || (uintptr_t)theirs % RING_RECORD_ALIGN ||
+        size < RING_SIZE_MIN || size > RING_SIZE_MAX)
+        return false;
+    e->own = own;
+    e->theirs = theirs;
+    e->arena_size = (uint32_t)(size - RING_ARENA) / RING_RECORD_ALIGN * RING_RECORD_ALIGN;
+    e->datagrams = o.datagrams;
+    e->data = data;
+    e->space = space;
+    return true;
 }
 
 #endif

@@ -6,31 +6,31 @@
 /* The request differs from the answered one, which may stem from before a restart. */
 static void ask_anew(struct wg_ring_in *r)
 {
-    if (++r->request == ring_load(r->theirs + RING_P_REQUEST_SEEN))
+    if (++r->request == ring_load(r->end.theirs + RING_P_REQUEST_SEEN))
         r->request++;
     r->request += !r->request;
     r->tail = 0;
-    ring_store(r->own + RING_C_TAIL, 0);
-    ring_store(r->own + RING_C_REQUEST, r->request);
-    ring_kick(&r->space);
+    ring_store(r->end.own + RING_C_TAIL, 0);
+    ring_store(r->end.own + RING_C_REQUEST, r->request);
+    ring_kick(&r->end.space);
 }
 
 static bool geometry_fits(const struct wg_ring_in *r)
 {
     uint32_t facts[4];
-    memcpy(facts, r->theirs + RING_P_MAGIC, sizeof facts);
+    memcpy(facts, r->end.theirs + RING_P_MAGIC, sizeof facts);
     return facts[0] == RING_MAGIC && facts[1] == RING_VERSION && facts[2] == RING_DESCRIPTORS &&
-           facts[3] == r->arena_size;
+           facts[3] == r->end.arena_size;
 }
 
 /* Records ready to be read; 0 while not attached. */
 static uint32_t ready(struct wg_ring_in *r)
 {
-    if (ring_load(r->theirs + RING_P_REQUEST_SEEN) != r->request)
+    if (ring_load(r->end.theirs + RING_P_REQUEST_SEEN) != r->request)
         return 0;
-    uint32_t epoch = ring_load(r->theirs + RING_P_EPOCH), head = ring_load(r->theirs + RING_P_HEAD);
-    if (ring_load(r->theirs + RING_P_REQUEST_SEEN) != r->request ||
-        ring_load(r->theirs + RING_P_EPOCH) != epoch)
+    uint32_t epoch = ring_load(r->end.theirs + RING_P_EPOCH), head = ring_load(r->end.theirs + RING_P_HEAD);
+    if (ring_load(r->end.theirs + RING_P_REQUEST_SEEN) != r->request ||
+        ring_load(r->end.theirs + RING_P_EPOCH) != epoch)
         return 0; /* the producer is starting anew: head may not be of this epoch */
     if (epoch != r->acknowledged) {
         if (!geometry_fits(r)) {
@@ -39,10 +39,10 @@ static uint32_t ready(struct wg_ring_in *r)
         }
         r->acknowledged = epoch;
         r->tail = 0;
-        ring_store(r->own + RING_C_TAIL, 0);
-        ring_store(r->own + RING_C_ACKNOWLEDGED, epoch);
-        count(&r->attaches, 1);
-        ring_kick(&r->space);
+        ring_store(r->end.own + RING_C_TAIL, 0);
+        ring_store(r->end.own + RING_C_ACKNOWLEDGED, epoch);
+        count(&r->end.attaches, 1);
+        ring_kick(&r->end.space);
     }
     uint32_t n = head - r->tail;
     if (n <= RING_DESCRIPTORS)
@@ -61,23 +61,23 @@ struct record {
 /* Copies descriptor and lengths out of the neighbour's reach, then bounds them. */
 static bool read_record(const struct wg_ring_in *r, struct record *rec)
 {
-    const uint8_t *d = r->theirs + RING_DESCRIPTOR_TABLE + (r->tail % RING_DESCRIPTORS) * RING_DESCRIPTOR_SIZE;
+    const uint8_t *d = r->end.theirs + RING_DESCRIPTOR_TABLE + (r->tail % RING_DESCRIPTORS) * RING_DESCRIPTOR_SIZE;
     memcpy(rec, d, offsetof(struct record, lengths));
     __asm__ volatile("" : "+m"(*rec)); /* copied once: not read again from the neighbour */
     if (!rec->packets || rec->packets > RING_RECORD_PACKETS || rec->length > RING_RECORD_BYTES ||
-        rec->offset > r->arena_size || rec->length > r->arena_size - rec->offset)
+        rec->offset > r->end.arena_size || rec->length > r->end.arena_size - rec->offset)
         return false;
     uint32_t total = round16(rec->packets * 4);
     if (total > rec->length)
         return false;
-    memcpy(rec->lengths, r->theirs + RING_ARENA + rec->offset, rec->packets * 4);
+    memcpy(rec->lengths, r->end.theirs + RING_ARENA + rec->offset, rec->packets * 4);
     __asm__ volatile("" : "+m"(rec->lengths));
     for (uint32_t k = 0; k < rec->packets; k++) {
         if (rec->lengths[k] > WG_PACKET_MAX)
             return false;
         total += round16(rec->lengths[k]);
     }
-    if (r->datagrams && rec->endpoint.family != 4 && rec->endpoint.family != 6)
+    if (r->end.datagrams && rec->endpoint.family != 4 && rec->endpoint.family != 6)
         return false;
     if (rec->endpoint.source != WG_SOURCE_KNOWN)
         rec->endpoint.source = WG_SOURCE_NONE;
@@ -96,14 +96,14 @@ static bool take_record(struct wg_ring_in *r, struct wg_batch *b)
         count(&b->drops[WG_DROP_ring_record], 1);
         return true;
     }
-    if (!batch_has_room(b, rec.packets, rec.length) || (r->datagrams && b->endpoints == WG_BATCH_PACKETS))
+    if (!batch_has_room(b, rec.packets, rec.length) || (r->end.datagrams && b->endpoints == WG_BATCH_PACKETS))
         return false;
     uint16_t ep = 0;
-    if (r->datagrams) {
+    if (r->end.datagrams) {
         ep = (uint16_t)b->endpoints++;
         b->endpoint[ep] = rec.endpoint;
     }
-    const uint8_t *from = r->theirs + RING_ARENA + rec.offset + round16(rec.packets * 4);
+    const uint8_t *from = r->end.theirs + RING_ARENA + rec.offset + round16(rec.packets * 4);
     for (uint32_t k = 0; k < rec.packets; k++) {
         struct wg_packet *p = batch_append(b, rec.lengths[k]);
         memcpy(b->bytes + p->off, from, rec.lengths[k]);
@@ -122,8 +122,8 @@ static void wake_up(struct wg_ring_in *r)
     if (!r->sleeping)
         return;
     r->sleeping = false;
-    ring_store(r->own + RING_C_SLEEPING, 0);
-    ring_silence(&r->data);
+    ring_store(r->end.own + RING_C_SLEEPING, 0);
+    ring_silence(&r->end.data);
 }
 
 static int ring_receive(struct wg_port *port, struct wg_batch *b)
@@ -135,14 +135,14 @@ static int ring_receive(struct wg_port *port, struct wg_batch *b)
     for (; n && take_record(r, b); n--)
         r->tail++;
     if (r->tail != tail) {
-        ring_store(r->own + RING_C_TAIL, r->tail);
+        ring_store(r->end.own + RING_C_TAIL, r->tail);
         atomic_thread_fence(memory_order_seq_cst);
-        if (ring_load(r->theirs + RING_P_SPACE_WANTED)) {
-            count(&r->kicks, 1);
-            ring_kick(&r->space);
+        if (ring_load(r->end.theirs + RING_P_SPACE_WANTED)) {
+            count(&r->end.kicks, 1);
+            ring_kick(&r->end.space);
         }
     }
-    if (r->data.fd < 0 && r->tail != tail)
+    if (r->end.data.fd < 0 && r->tail != tail)
         r->port.recheck_ms = RING_POLL_MIN_MS;
     return (int)(b->n - before);
 }
@@ -152,9 +152,9 @@ static bool ring_may_sleep(struct wg_port *port)
 {
     struct wg_ring_in *r = (struct wg_ring_in *)port;
     r->sleeping = true;
-    ring_store(r->own + RING_C_SLEEPING, 1);
+    ring_store(r->end.own + RING_C_SLEEPING, 1);
     atomic_thread_fence(memory_order_seq_cst);
-    if (r->data.fd < 0 && r->port.recheck_ms < RING_POLL_MAX_MS)
+    if (r->end.data.fd < 0 && r->port.recheck_ms < RING_POLL_MAX_MS)
         r->port.recheck_ms *= 2;
     return ready(r) == 0;
 }
@@ -162,20 +162,12 @@ static bool ring_may_sleep(struct wg_port *port)
 int ring_in_init(struct wg_ring_in *r, uint8_t *own, const uint8_t *theirs, size_t theirs_size,
                  struct wg_doorbell data, struct wg_doorbell space, struct wg_ring_options o)
 {
-    if (!ring_fits(own, theirs, theirs_size))
-        return -EINVAL;
     memset(r, 0, sizeof *r);
+    if (!ring_end_init(&r->end, own, theirs, theirs_size, data, space, o))
+        return -EINVAL;
     r->port.receive = ring_receive;
     r->port.may_sleep = ring_may_sleep;
-    r->port.recheck_ms = data.fd >= 0 ? RING_RECHECK_MS : RING_POLL_MAX_MS;
-    r->port.fds[0] = data.fd;
-    r->port.fds[1] = -1;
-    r->own = own;
-    r->theirs = theirs;
-    r->datagrams = o.datagrams;
-    r->data = data;
-    r->space = space;
-    r->arena_size = ring_arena(theirs_size);
+    ring_wait_on(&r->port, &r->end.data);
     r->request = o.seed | 1;
     ring_store(own + RING_C_SLEEPING, 0);
     ring_store(own + RING_C_ACKNOWLEDGED, 0);

@@ -9,23 +9,23 @@ enum { SPACE_WAIT_MS = 5, SPACE_TRIES = 4, NO_SPACE = UINT32_MAX };
  * epoch differs from the acknowledged one, which may stem from before a restart. */
 static bool attached(struct wg_ring_out *r)
 {
-    uint32_t request = ring_load(r->theirs + RING_C_REQUEST);
+    uint32_t request = ring_load(r->end.theirs + RING_C_REQUEST);
     if (request != r->request_seen) {
         r->request_seen = request;
         r->head = 0;
         r->place = 0;
         r->stuck = false;
-        if (++r->epoch == ring_load(r->theirs + RING_C_ACKNOWLEDGED))
+        if (++r->epoch == ring_load(r->end.theirs + RING_C_ACKNOWLEDGED))
             r->epoch++;
         r->epoch += !r->epoch;
-        ring_store(r->own + RING_P_REQUEST_SEEN, 0); /* detached while head and epoch change */
-        ring_store(r->own + RING_P_HEAD, 0);
-        ring_store(r->own + RING_P_EPOCH, r->epoch);
-        ring_store(r->own + RING_P_REQUEST_SEEN, request);
-        count(&r->attaches, 1);
-        ring_kick(&r->data);
+        ring_store(r->end.own + RING_P_REQUEST_SEEN, 0); /* detached while head and epoch change */
+        ring_store(r->end.own + RING_P_HEAD, 0);
+        ring_store(r->end.own + RING_P_EPOCH, r->epoch);
+        ring_store(r->end.own + RING_P_REQUEST_SEEN, request);
+        count(&r->end.attaches, 1);
+        ring_kick(&r->end.data);
     }
-    return request && ring_load(r->theirs + RING_C_ACKNOWLEDGED) == r->epoch;
+    return request && ring_load(r->end.theirs + RING_C_ACKNOWLEDGED) == r->epoch;
 }
 
 /* Where a record of `len` bytes may go, or NO_SPACE. A tail that claims more than was
@@ -33,16 +33,16 @@ static bool attached(struct wg_ring_out *r)
  * The place is inside the arena whatever the tail says. */
 static uint32_t find_space(struct wg_ring_out *r, uint32_t len)
 {
-    uint32_t live = r->head - ring_load(r->theirs + RING_C_TAIL);
+    uint32_t live = r->head - ring_load(r->end.theirs + RING_C_TAIL);
     if (live >= RING_DESCRIPTORS)
         return NO_SPACE;
-    uint32_t at = (uint32_t)(r->place % r->arena_size);
-    uint64_t gap = at + len > r->arena_size ? r->arena_size - at : 0;
+    uint32_t at = (uint32_t)(r->place % r->end.arena_size);
+    uint64_t gap = at + len > r->end.arena_size ? r->end.arena_size - at : 0;
     uint64_t oldest = live ? r->start[(r->head - live) % RING_DESCRIPTORS] : r->place + gap;
-    if (r->place + gap + len - oldest > r->arena_size)
+    if (r->place + gap + len - oldest > r->end.arena_size)
         return NO_SPACE;
     r->place += gap;
-    return (uint32_t)(r->place % r->arena_size);
+    return (uint32_t)(r->place % r->end.arena_size);
 }
 
 /* Waits for the consumer, SPACE_TRIES times SPACE_WAIT_MS at most. */
@@ -51,18 +51,18 @@ static uint32_t wait_for_space(struct wg_ring_out *r, uint32_t len)
     uint32_t at = NO_SPACE;
     count(&r->waits, 1);
     for (int tries = 0; tries < SPACE_TRIES && at == NO_SPACE; tries++) {
-        ring_store(r->own + RING_P_SPACE_WANTED, 1);
+        ring_store(r->end.own + RING_P_SPACE_WANTED, 1);
         atomic_thread_fence(memory_order_seq_cst);
         at = find_space(r, len);
         if (at == NO_SPACE) {
-            struct pollfd bell = {.fd = r->space.fd, .events = POLLIN};
-            ring_kick(&r->data); /* against a lost event */
+            struct pollfd bell = {.fd = r->end.space.fd, .events = POLLIN};
+            ring_kick(&r->end.data); /* against a lost event */
             poll(&bell, 1, SPACE_WAIT_MS);
-            ring_silence(&r->space);
+            ring_silence(&r->end.space);
             at = find_space(r, len);
         }
     }
-    ring_store(r->own + RING_P_SPACE_WANTED, 0);
+    ring_store(r->end.own + RING_P_SPACE_WANTED, 0);
     r->stuck = at == NO_SPACE;
     return at;
 }
@@ -71,7 +71,7 @@ static uint32_t wait_for_space(struct wg_ring_out *r, uint32_t len)
 static void put_record(struct wg_ring_out *r, struct wg_batch *b, uint32_t first, uint32_t last,
                        uint32_t packets, uint32_t at)
 {
-    uint8_t *record = r->own + RING_ARENA + at;
+    uint8_t *record = r->end.own + RING_ARENA + at;
     uint32_t k = 0, off = round16(packets * 4);
     const struct wg_packet *lead = NULL;
     for (uint32_t i = first; i < last; i++) {
@@ -84,10 +84,10 @@ static void put_record(struct wg_ring_out *r, struct wg_batch *b, uint32_t first
         off += round16(p->len);
         count(&r->port.bytes_out, p->len);
     }
-    uint8_t *d = r->own + RING_DESCRIPTOR_TABLE + (r->head % RING_DESCRIPTORS) * RING_DESCRIPTOR_SIZE;
+    uint8_t *d = r->end.own + RING_DESCRIPTOR_TABLE + (r->head % RING_DESCRIPTORS) * RING_DESCRIPTOR_SIZE;
     const uint32_t facts[4] = {at, off, packets, lead->tos};
     memcpy(d + RING_D_OFFSET, facts, sizeof facts);
-    if (r->datagrams && b->endpoints)
+    if (r->end.datagrams && b->endpoints)
         memcpy(d + RING_D_ENDPOINT, &b->endpoint[lead->ep], sizeof(struct wg_endpoint));
     else
         memset(d + RING_D_ENDPOINT, 0, sizeof(struct wg_endpoint));
@@ -109,7 +109,7 @@ static uint32_t train(const struct wg_ring_out *r, const struct wg_batch *b, uin
         const struct wg_packet *p = &b->packet[i];
         if (!p->live)
             continue;
-        if (p->tos != lead->tos || (r->datagrams && p->ep != lead->ep) ||
+        if (p->tos != lead->tos || (r->end.datagrams && p->ep != lead->ep) ||
             *packets == RING_RECORD_PACKETS ||
             round16(table + 4) + *bytes + round16(p->len) > RING_RECORD_BYTES)
             break;
@@ -125,11 +125,11 @@ static void publish(struct wg_ring_out *r, uint32_t before)
 {
     if (r->head == before)
         return;
-    ring_store(r->own + RING_P_HEAD, r->head);
+    ring_store(r->end.own + RING_P_HEAD, r->head);
     atomic_thread_fence(memory_order_seq_cst);
-    if (ring_load(r->theirs + RING_C_SLEEPING)) {
-        count(&r->kicks, 1);
-        ring_kick(&r->data);
+    if (ring_load(r->end.theirs + RING_C_SLEEPING)) {
+        count(&r->end.kicks, 1);
+        ring_kick(&r->end.data);
     }
 }
 
@@ -172,34 +172,26 @@ static void ring_send(struct wg_port *port, struct wg_batch *b)
 static void ring_service(struct wg_port *port)
 {
     struct wg_ring_out *r = (struct wg_ring_out *)port;
-    ring_silence(&r->space);
+    ring_silence(&r->end.space);
     attached(r);
 }
 
 int ring_out_init(struct wg_ring_out *r, uint8_t *own, size_t own_size, const uint8_t *theirs,
                   struct wg_doorbell data, struct wg_doorbell space, struct wg_ring_options o)
 {
-    if (!ring_fits(own, theirs, own_size))
-        return -EINVAL;
     memset(r, 0, sizeof *r);
+    if (!ring_end_init(&r->end, own, theirs, own_size, data, space, o))
+        return -EINVAL;
     r->port.send = ring_send;
     r->port.service = ring_service;
-    r->port.recheck_ms = space.fd >= 0 ? RING_RECHECK_MS : RING_POLL_MAX_MS;
-    r->port.fds[0] = space.fd;
-    r->port.fds[1] = -1;
-    r->own = own;
-    r->theirs = theirs;
-    r->datagrams = o.datagrams;
-    r->data = data;
-    r->space = space;
-    r->arena_size = ring_arena(own_size);
+    ring_wait_on(&r->port, &r->end.space);
     r->epoch = o.seed | 1;
     ring_store(own + RING_P_REQUEST_SEEN, 0); /* before anything else of the old epoch goes */
-    const uint32_t facts[4] = {RING_MAGIC, RING_VERSION, RING_DESCRIPTORS, r->arena_size};
+    const uint32_t facts[4] = {RING_MAGIC, RING_VERSION, RING_DESCRIPTORS, r->end.arena_size};
     memcpy(own + RING_P_MAGIC, facts, sizeof facts);
     ring_store(own + RING_P_SPACE_WANTED, 0);
     ring_store(own + RING_P_HEAD, 0);
     ring_store(own + RING_P_EPOCH, r->epoch);
-    ring_kick(&r->data);
+    ring_kick(&r->end.data);
     return 0;
 }
