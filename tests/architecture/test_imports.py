@@ -2,6 +2,7 @@
 program: who may know whom, and which rooms must not touch the world."""
 
 import ast
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -43,10 +44,18 @@ def owner(name: str) -> str:
     return name
 
 
-def imports(module: str) -> set[str]:
+def nodes(tree: ast.AST, types_too: bool):
+    yield tree
+    if types_too or not (isinstance(tree, ast.If) and ast.unparse(tree.test) == "TYPE_CHECKING"):
+        for child in ast.iter_child_nodes(tree):
+            yield from nodes(child, types_too)
+
+
+@cache
+def imports(module: str, types_too: bool = True) -> set[str]:
     """Modules imported anywhere in the file, conditional and late ones too."""
     found = set()
-    for node in ast.walk(ast.parse(MODULES[module].read_text(encoding="utf-8"))):
+    for node in nodes(ast.parse(MODULES[module].read_text(encoding="utf-8")), types_too):
         if isinstance(node, ast.Import):
             found |= {a.name for a in node.names}
         elif isinstance(node, ast.ImportFrom):
@@ -56,6 +65,17 @@ def imports(module: str) -> set[str]:
                 is_module = whole in MODULES or whole.startswith("wgpy._fast.")
                 found.add(whole if is_module else node.module)
     return found
+
+
+def reached(module: str, types_too: bool = True) -> set[str]:
+    """What a module imports itself or through others."""
+    seen, todo = set(), [module]
+    while todo:
+        for name in imports(todo.pop(), types_too) - seen:
+            seen.add(name)
+            if name in MODULES:
+                todo.append(name)
+    return seen
 
 
 def inside(name: str, rooms: tuple[str, ...]) -> bool:
@@ -80,15 +100,16 @@ def test_pure_rooms_have_no_clock_socket_file_thread_or_randomness(module):
 @pytest.mark.parametrize("module", [m for m in MODULES if inside(m, KEYLESS)])
 def test_black_and_red_know_no_protocol_suite_or_keys(module):
     """F6, also through what they import themselves."""
-    seen, todo = set(), [module]
-    while todo:
-        name = todo.pop()
-        if name in MODULES and name not in seen:
-            seen.add(name)
-            todo += imports(name)
+    for name in reached(module):
         assert not inside(name, ("wgpy.protocol", "wgpy.suite", "wgpy.crypto", "wgpy._fast.plane")), \
             f"{module} reaches {name}"
         assert name.split(".")[0] != "nacl", f"{module} reaches {name}"
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_no_circle(module):
+    """Names for annotations alone may point upward inside a package."""
+    assert module not in reached(module, types_too=False)
 
 
 def test_the_reader_sees_late_and_conditional_imports(tmp_path, monkeypatch):

@@ -6,7 +6,7 @@ import json
 
 from test_engine import Clock, Node, deliver, handshake
 
-from wgpy.config import site as site_file
+from wgpy.config import site_model
 from wgpy.config.model import HostPort, PeerChange, Prefix, PrefixChange, SetRequest
 from wgpy.crypto import commands, report
 from wgpy.isolate.control import MESSAGE_BYTES
@@ -24,9 +24,9 @@ def nodes(psk_a=None, psk_b=None):
 
 
 def site(*peers):
-    node = site_file.Node("lima", "small", 51820)
-    lan = site_file.Lan("eth1", (), (ipaddress.ip_network("10.1.0.0/24"),))
-    return site_file.Site(node, site_file.Wan("eth0"), lan, peers)
+    node = site_model.Node("lima", "small", 51820)
+    lan = site_model.Lan("eth1", (), (ipaddress.ip_network("10.1.0.0/24"),))
+    return site_model.Site(node, site_model.Wan("eth0"), lan, peers)
 
 
 def told(node, clock, *peers):
@@ -37,7 +37,7 @@ def told(node, clock, *peers):
 def test_a_handshake_as_both_sides_tell_it():
     clock, a, b = nodes()
     handshake(a, b)
-    of_b = told(a, clock, site_file.Peer("cusco", b.public, (ipaddress.ip_network("10.2.0.0/24"),)))
+    of_b = told(a, clock, site_model.Peer("cusco", b.public, (ipaddress.ip_network("10.2.0.0/24"),)))
     assert of_b["name"] == "cusco" and of_b["endpoint"] == "192.0.2.2:9" and of_b["networks"] == ["10.2.0.0/24"]
     assert of_b["events"]["initiations"] == of_b["events"]["handshake-complete"] == 1
     assert of_b["public_key"] == base64.b64encode(b.public).decode() and of_b["handshake"] > 1_700_000_000
@@ -106,9 +106,9 @@ def test_a_thousand_peers_fit_the_channel():
 
 def test_what_a_new_site_file_changes_and_what_waits_for_a_reload():
     net = ipaddress.ip_network
-    one = site_file.Peer("a", bytes(32), (net("10.2.0.0/24"),))
-    two = site_file.Peer("b", bytes([1]) * 32, (net("10.3.0.0/24"),))
-    moved = site_file.Peer("a", bytes(32), (net("10.2.0.0/24"),), (HostPort("192.0.2.1", 1),))
+    one = site_model.Peer("a", bytes(32), (net("10.2.0.0/24"),))
+    two = site_model.Peer("b", bytes([1]) * 32, (net("10.3.0.0/24"),))
+    moved = site_model.Peer("a", bytes(32), (net("10.2.0.0/24"),), (HostPort("192.0.2.1", 1),))
     assert commands.difference(site(one), site(moved)) == {
         "added": [], "removed": [], "changed": ["a"], "needs_reload": []}
     assert commands.difference(site(one), site(two)) == {

@@ -1,7 +1,7 @@
 """A site file in words and as a picture: what will flow where, and what will not."""
 
 from wgpy.config.networks import collapse, flows, owned, without
-from wgpy.config.site import Peer, Site, family
+from wgpy.config.site_model import Peer, Site, family
 from wgpy.config.values import endpoint_text, short_key
 
 _WIDTH = 78

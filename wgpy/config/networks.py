@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from ipaddress import collapse_addresses
 
-from wgpy.config.site import Address, Network, Site, family
+from wgpy.config.site_model import Address, Network, Site, family
 
 
 def collapse(networks: Iterable[Network]) -> list[Network]:

@@ -4,7 +4,7 @@ import ipaddress
 
 from wgpy.config import networks
 from wgpy.config.links import CLEAR_NETWORKS
-from wgpy.config.site import LARGE, OVERHEAD4, OVERHEAD6, Lan, Site, Wan, family
+from wgpy.config.site_model import LARGE, OVERHEAD4, OVERHEAD6, Lan, Site, Wan, family
 from wgpy.config.site_text import Report, suggestion
 from wgpy.config.values import endpoint_text
 

@@ -10,8 +10,8 @@ from collections.abc import Callable
 
 from wgpy.config import values
 from wgpy.config.model import HostPort
-from wgpy.config.site import (LARGE, LINK_MTU, SMALL, Firewall, Lan, Node, Peer, Permit, Site,
-                              Wan)
+from wgpy.config.site_model import (LARGE, LINK_MTU, SMALL, Firewall, Lan, Node, Peer, Permit,
+                                    Site, Wan)
 from wgpy.config.site_text import Path, Report, suggestion
 
 ROOM_LINKS = {"lo", "secure0", "clear0"}  # made by the node itself, or by the kernel

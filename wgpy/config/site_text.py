@@ -8,6 +8,7 @@ gives the line of every key, table and array element by its path, such as
 import difflib
 import re
 import tomllib
+from dataclasses import replace
 
 from wgpy.errors import ConfigError
 
@@ -174,7 +175,6 @@ class Report:
         self.errors.sort(key=lambda e: e.line)
         if self.errors or site is None:
             return None, self.errors, warnings
-        from dataclasses import replace
         return replace(site, warnings=tuple(warnings)), [], warnings
 
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 from wgpy.admin import metrics, why
 from wgpy.config import site as site_file
 from wgpy.config.model import NO_KEY, DeviceState, PeerChange, SetRequest
+from wgpy.config.site_model import Site
 from wgpy.config.values import key_base64, to_base64
 from wgpy.crypto.sealed import wipe
 from wgpy.errors import WgpyError
@@ -136,14 +137,14 @@ def _text(request: dict, key: str) -> str:
     return value
 
 
-def permits(site: site_file.Site) -> list[dict] | None:
+def permits(site: Site) -> list[dict] | None:
     """None: every LAN host may reach every site."""
     if site.permits is None:
         return None
     return [{"from": [str(n) for n in p.sources], "to": [*p.sites, *map(str, p.networks)]} for p in site.permits]
 
 
-def difference(before: site_file.Site, after: site_file.Site) -> dict:
+def difference(before: Site, after: Site) -> dict:
     """Names of sites added, removed and changed, and what only a reload of the site file
     carries out."""
     old, new = ({p.name: p for p in s.peers} for s in (before, after))

@@ -11,6 +11,7 @@ from wgpy._fast.ports import Pump
 from wgpy.admin.audit import AuditLog, last_head
 from wgpy.admin.gate import Gate, Who
 from wgpy.config import site as site_file
+from wgpy.config.site_model import Site
 from wgpy.crypto import report
 from wgpy.crypto.clock import now
 from wgpy.crypto.commands import CHANGING, Administration, difference
@@ -87,7 +88,7 @@ class Room(PumpRoom):
     def peers(self) -> list[dict]:
         return report.peers(self.engine, self.site, now())
 
-    def configure(self, site: site_file.Site, before: site_file.Site | None) -> None:
+    def configure(self, site: Site, before: Site | None) -> None:
         """WgpyError, with nothing changed, for what cannot be carried out whole."""
         try:
             wanted = request(site, self.keys.psks, before, None if before else self.keys.private_key)
@@ -168,7 +169,7 @@ class Room(PumpRoom):
             os.close(self.gate.audit.rotate(fds.pop("audit")))
 
 
-def read_site(fd: int) -> site_file.Site:
+def read_site(fd: int) -> Site:
     """Closes the descriptor. ConfigError with the file's first error."""
     with os.fdopen(fd, "rb") as f:
         f.seek(0)

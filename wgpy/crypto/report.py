@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from wgpy.config.model import NO_KEY, HostPort
-from wgpy.config.site import Site
+from wgpy.config.site_model import Site
 from wgpy.config.values import endpoint_text, to_base64
 
 PART = 48  # peers in one message to the supervisor: 48 KiB with the longest names and numbers

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from wgpy.config.model import NO_KEY, PeerChange, Prefix, PrefixChange, SetRequest
-from wgpy.config.site import Peer, Site
+from wgpy.config.site_model import Peer, Site
 
 
 def request(site: Site, psks: Mapping[str, bytes], before: Site | None = None,

@@ -14,7 +14,7 @@ from pathlib import Path
 from wgpy.admin import metrics, uapi_server
 from wgpy.admin.gate import Who
 from wgpy.admin.uapi_server import socket_path
-from wgpy.config.site import Site
+from wgpy.config.site_model import Site
 from wgpy.daemon.supervisor_net import inside
 from wgpy.errors import HostError, WgpyError
 from wgpy.isolate import nft

@@ -15,6 +15,7 @@ import time
 from pathlib import Path
 
 from wgpy.config import site as site_file
+from wgpy.config.site_model import Site
 from wgpy.daemon import credentials as credential
 from wgpy.daemon.admin import KEYS, State, state_dir
 from wgpy.daemon.supervisor import Supervisor
@@ -32,7 +33,7 @@ def run_dir(name: str) -> Path:
     return Path(os.environ.get("WGPY_RUN_DIR", "/run/wgpy")) / name
 
 
-def load(path: str) -> tuple[site_file.Site, bytes]:
+def load(path: str) -> tuple[Site, bytes]:
     """The checked site of a file and the file's bytes. ConfigError, OSError."""
     data = Path(path).read_bytes()
     site, errors, _ = site_file.parse_bytes(data, str(path))

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from wgpy.config.model import NO_KEY, TunnelFile
-from wgpy.config.site import Site
+from wgpy.config.site_model import Site
 from wgpy.config.values import to_base64
 from wgpy.crypto import keystore
 from wgpy.crypto.keystore import FileSlot, KeyStore

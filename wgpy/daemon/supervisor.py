@@ -15,7 +15,7 @@ from contextlib import nullcontext
 from pathlib import Path
 
 from wgpy.admin.gate import admin_gid
-from wgpy.config.site import Site
+from wgpy.config.site_model import Site
 from wgpy.daemon.admin import Sockets, State, firewall_counters
 from wgpy.daemon.supervisor_net import Namespaces, inside
 from wgpy.daemon.supervisor_room import RoomProcess

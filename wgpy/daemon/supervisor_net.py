@@ -15,7 +15,7 @@ from pathlib import Path
 
 from wgpy.black.udp import UdpSockets
 from wgpy.config.links import CLEAR, CLEAR_BLACK, CLEAR_RED, SECURE
-from wgpy.config.site import Site
+from wgpy.config.site_model import Site
 from wgpy.errors import HostError
 from wgpy.isolate import kernel, nft
 from wgpy.red import rtnl, tun

@@ -12,7 +12,7 @@ from itertools import product
 
 from wgpy.config.links import CLEAR, CLEAR_NETWORKS, SECURE
 from wgpy.config.networks import collapse, permitted
-from wgpy.config.site import LINK_MTU, Network, Site, family
+from wgpy.config.site_model import LINK_MTU, Network, Site, family
 
 BLACK_TABLE, RED_TABLE = "wgpy_black", "wgpy_red"
 

@@ -4,7 +4,7 @@ import shutil
 import subprocess
 from dataclasses import replace
 
-from wgpy.config.site import Firewall, Site
+from wgpy.config.site_model import Firewall, Site
 from wgpy.errors import HostError
 from wgpy.isolate.nft import black_rules, red_rules
 
