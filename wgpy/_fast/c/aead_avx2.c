@@ -14,6 +14,7 @@ static bool avx2_supported(void)
 
 TARGET_BEGIN("avx2,bmi2")
 
+#define POLY_MULX
 enum { LANES = 8 };
 typedef uint32_t vec __attribute__((vector_size(32), may_alias));
 

@@ -13,6 +13,7 @@ static bool avx512_supported(void)
 
 TARGET_BEGIN("avx512f,avx2,bmi2")
 
+#define POLY_MULX
 enum { LANES = 16 };
 typedef uint32_t vec __attribute__((vector_size(64), may_alias));
 #define PLACES ((vec){0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15})

@@ -16,7 +16,9 @@
  * alone until the oldest packet's tag is known and its keystream can be used.
  *
  * Nothing branches on or indexes with key, plaintext or keystream; the verdict on a tag
- * is public. All scratch memory is wiped before return. */
+ * is public. All scratch memory is wiped before return.
+ *
+ * Long packets in a row are simpler to serve: aead_train.h. */
 #include "aead_group.h"
 
 #include <stdlib.h>
@@ -140,24 +142,30 @@ static bool fill(struct engine *e)
     return e->pieces > 0;
 }
 
+/* Keystream to a packet's bytes. */
+static inline void apply(uint8_t *out, const uint8_t *in, const uint8_t *stream, uint32_t n)
+{
+    uint32_t i = 0;
+
+    for (; i + sizeof(vec) <= n; i += (uint32_t)sizeof(vec))
+        *(loose *)(out + i) = *(const loose *)(in + i) ^ *(const loose *)(stream + i);
+    for (; i + 8 <= n; i += 8)
+        put_le64(out + i, get_le64(in + i) ^ get_le64(stream + i));
+    for (; i < n; i++)
+        out[i] = in[i] ^ stream[i];
+}
+
 static void combine(struct engine *e, uint32_t index)
 {
     const struct wg_aead_job *job = &e->job[index];
     struct flight *f = flight_of(e, index);
 
     while (f->done < f->made) {
-        uint32_t block = (f->start + f->done / 64) % RING, run = (RING - block) * 64, i = 0;
-        const uint8_t *in = job->in + f->done, *stream = e->ring + 64 * block;
-        uint8_t *out = job->out + f->done;
+        uint32_t block = (f->start + f->done / 64) % RING, run = (RING - block) * 64;
 
         if (run > f->made - f->done)
             run = f->made - f->done;
-        for (; i + sizeof(vec) <= run; i += (uint32_t)sizeof(vec))
-            *(loose *)(out + i) = *(const loose *)(in + i) ^ *(const loose *)(stream + i);
-        for (; i + 8 <= run; i += 8)
-            put_le64(out + i, get_le64(in + i) ^ get_le64(stream + i));
-        for (; i < run; i++)
-            out[i] = in[i] ^ stream[i];
+        apply(job->out + f->done, job->in + f->done, e->ring + 64 * block, run);
         f->done += run;
     }
 }
@@ -195,11 +203,10 @@ static void refresh(struct engine *e, struct poly *p, bool *whole)
     *whole = known == job->len;
 }
 
-/* The last blocks, the lengths, and the tag: written, or compared in constant time. */
-static void conclude(struct engine *e, struct poly *p)
+/* The last blocks of a packet, the lengths, and the tag: written, or compared in
+ * constant time. True if sealing or the tag was right. */
+static bool settle(struct poly *p, struct wg_aead_job *job, const uint8_t key[32], bool sealing)
 {
-    struct wg_aead_job *job = &e->job[p->job];
-    struct flight *f = flight_of(e, p->job);
     uint8_t last[16] = {0}, tag[WG_TAG], differ = 0;
 
     for (; p->ready; p->ready--, p->at += 16)
@@ -211,21 +218,28 @@ static void conclude(struct engine *e, struct poly *p)
     put_le64(last, 0);
     put_le64(last + 8, job->len);
     poly_block(p, last);
-    poly_finish(p, f->key, tag);
-    p->job = NO_JOB;
-    if (e->sealing) {
+    poly_finish(p, key, tag);
+    if (sealing) {
         memcpy(job->out + job->len, tag, WG_TAG);
-        f->ended = true;
     } else {
         for (int i = 0; i < WG_TAG; i++)
             differ |= (uint8_t)(tag[i] ^ job->in[job->len + (uint32_t)i]);
         AEAD_PUBLIC(&differ, sizeof differ);
-        f->good = !differ;
-        if (f->good)
-            combine(e, (uint32_t)(job - e->job));
-        f->ended = !f->good || f->done == job->len;
     }
-    job->ok = e->sealing || f->good;
+    job->ok = !differ;
+    return job->ok;
+}
+
+static void conclude(struct engine *e, struct poly *p)
+{
+    struct wg_aead_job *job = &e->job[p->job];
+    struct flight *f = flight_of(e, p->job);
+
+    p->job = NO_JOB;
+    f->good = settle(p, job, f->key, e->sealing);
+    if (f->good && !e->sealing)
+        combine(e, (uint32_t)(job - e->job));
+    f->ended = e->sealing || !f->good || f->done == job->len;
 }
 
 /* Poly1305 with no group to hide in. */
@@ -331,8 +345,10 @@ static void run(struct wg_aead_job *job, uint32_t n, bool sealing)
     wipe(e.chain, sizeof e.chain);
 }
 
-static void lanes_seal(struct wg_aead_job *job, uint32_t n) { run(job, n, true); }
-static void lanes_open(struct wg_aead_job *job, uint32_t n) { run(job, n, false); }
+#include "aead_train.h"
+
+static void lanes_seal(struct wg_aead_job *job, uint32_t n) { sort_out(job, n, true); }
+static void lanes_open(struct wg_aead_job *job, uint32_t n) { sort_out(job, n, false); }
 
 static void *lanes_key_new(const uint8_t bytes[WG_KEY])
 {

@@ -55,11 +55,51 @@ static inline void poly_start(struct poly *p, const uint8_t key[32])
 }
 
 #ifdef __x86_64__
-/* As below; written out because compilers lose the carry flag between the limbs. */
+/* As below; written out because compilers lose the carry flag between the limbs. With
+ * BMI2, POLY_MULX: products go to any two registers and need no moves. */
 POLY_INLINE void poly_block(struct poly *p, const uint8_t *m)
 {
     uint64_t h0 = p->h0, h1 = p->h1, h2 = p->h2, d0, d1, c0, c1;
 
+#ifdef POLY_MULX
+    uint64_t t0, t1;
+
+    __asm__("addq 0(%[m]), %[h0]\n\t"
+            "adcq 8(%[m]), %[h1]\n\t"
+            "adcq $1, %[h2]\n\t"
+            "mulxq %[r0], %[d0], %[c0]\n\t"   /* d = h0 r0 */
+            "mulxq %[r1], %[d1], %[c1]\n\t"   /* d1 = h0 r1 */
+            "movq %[h1], %%rdx\n\t"
+            "mulxq %[s1], %[t0], %[t1]\n\t"   /* d0 += h1 s1 */
+            "addq %[t0], %[d0]\n\t"
+            "adcq %[t1], %[c0]\n\t"
+            "mulxq %[r0], %[t0], %[t1]\n\t"   /* d1 += h1 r0 */
+            "movq %[s1], %[h1]\n\t"           /* c0 += h2 s1, below 2^64 */
+            "imulq %[h2], %[h1]\n\t"
+            "imulq %[r0], %[h2]\n\t"
+            "addq %[h1], %[c0]\n\t"
+            "addq %[t0], %[d1]\n\t"
+            "adcq %[t1], %[c1]\n\t"
+            "addq %[c0], %[d1]\n\t"
+            "adcq %[c1], %[h2]\n\t"           /* limb 2, below 2^64 */
+            "movq %[h2], %[t0]\n\t"
+            "movq %[h2], %%rdx\n\t"
+            "andl $3, %k[h2]\n\t"
+            "shrq $2, %[t0]\n\t"
+            "andq $-4, %%rdx\n\t"
+            "addq %[t0], %%rdx\n\t"
+            "addq %[d0], %%rdx\n\t"
+            "adcq $0, %[d1]\n\t"
+            "adcq $0, %[h2]\n\t"
+            : [h0] "+&d"(h0), [h1] "+&r"(h1), [h2] "+&r"(h2), [d0] "=&r"(d0), [d1] "=&r"(d1),
+              [c0] "=&r"(c0), [c1] "=&r"(c1), [t0] "=&r"(t0), [t1] "=&r"(t1)
+            : [r0] "rm"(p->r0), [r1] "rm"(p->r1), [s1] "rm"(p->s1), [m] "r"(m),
+              "m"(*(const uint8_t (*)[16])m)
+            : "cc");
+    p->h0 = h0;
+    p->h1 = d1;
+    p->h2 = h2;
+#else
     __asm__("addq 0(%[m]), %[h0]\n\t"
             "adcq 8(%[m]), %[h1]\n\t"
             "adcq $1, %[h2]\n\t"
@@ -102,6 +142,7 @@ POLY_INLINE void poly_block(struct poly *p, const uint8_t *m)
     p->h0 = d0;
     p->h1 = d1;
     p->h2 = h2;
+#endif
 }
 #else
 POLY_INLINE void poly_block(struct poly *p, const uint8_t *m)
