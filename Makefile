@@ -4,6 +4,7 @@ VENV   := .venv
 PY     := $(VENV)/bin/python
 ROOT   := $(shell id -u)
 EXT    := $(wildcard wgpy/_fast/*.p[xy]? wgpy/_fast/c/*.[ch])
+QUICK  := $(filter --quick,$(BENCH_ARGS))
 FUZZ_SECONDS  ?= 300
 FUZZ_EXAMPLES ?= 20000
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
@@ -15,7 +16,7 @@ help:
 	@echo "make setup   packages, virtual environment, extension modules"
 	@echo "make demo    a tunnel, then two encryptors of three rooms, real traffic (as root)"
 	@echo "make test    all tests as root; the unit tests otherwise"
-	@echo "make bench   micro benchmarks, scaling, then tunnels against their peers (as root)"
+	@echo "make bench   micro benchmarks, scaling, a profile, then tunnels against their peers (as root)"
 	@echo "make fuzz    C targets for FUZZ_SECONDS=$(FUZZ_SECONDS) each, Python ones for FUZZ_EXAMPLES=$(FUZZ_EXAMPLES)"
 	@echo "make wheel   sdist and wheel into dist/"
 	@echo "make lines   lines by room"
@@ -54,9 +55,13 @@ else
 endif
 
 bench: setup
-	@mkdir -p benchmarks/results && rm -f benchmarks/results/micro.json
-	@$(PY) benchmarks/micro.py --quiet -o benchmarks/results/micro.json
-	@$(PY) benchmarks/scaling.py
+	@tools/packages.sh bench
+	@mkdir -p .cache && { [ ! -e .cache/micro.json ] || mv .cache/micro.json .cache/micro-before.json; }
+	@$(PY) benchmarks/micro.py --quiet $(if $(QUICK),-p 1 -n 1) -o .cache/micro.json
+	@[ ! -e .cache/micro-before.json ] || $(PY) -m pyperf compare_to --table .cache/micro-before.json .cache/micro.json
+	@$(PY) benchmarks/scaling.py $(QUICK)
+	@$(PY) benchmarks/cores.py $(QUICK)
+	@$(PY) benchmarks/breakdown.py $(QUICK) $(filter --readme,$(BENCH_ARGS))
 	@$(PY) benchmarks/tunnel.py $(BENCH_ARGS)
 
 fuzz: setup

@@ -1,13 +1,15 @@
-"""Tables and plots of what tunnel.py measured."""
+"""Tables and plots of what tunnel.py measured, and what all plots and tables share."""
 import json
+import re
 import statistics
 from dataclasses import dataclass
 from pathlib import Path
 
-from peers import BARE, REFERENCE
+from peers import BARE, ENCRYPTOR, REFERENCE
 
 RESULTS = Path(__file__).with_name("results")
-COLOURS = {"wgpy": "#1b6ca8", "wgpy with OpenSSL": "#6fa8d0", REFERENCE: "#6c757d"}
+COLOURS = {"wgpy": "#1b6ca8", ENCRYPTOR: "#c0392b", "wgpy with OpenSSL": "#6fa8d0", REFERENCE: "#6c757d",
+           "boringtun": "#8e6bb0", "wireguard-go Debian": "#b0a36b", BARE: "#c4cad0"}
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,7 @@ FIGURES = [
     Figure("ping_p50", "ping p50, idle", "µs", 0, True),
     Figure("ping_p99", "ping p99, idle", "µs", 0, True),
     Figure("tcp1_cpu_per_gb", "daemon CPU per GB", "s", 2, True),
+    Figure("line_core", "one end at 950 Mbit/s", "% of a core", 0, True),
 ]
 
 
@@ -66,18 +69,20 @@ def _cell(entry: dict | None, figure: Figure, peer: str) -> str:
     return f"{number} ({spread}){ratio}"
 
 
+def markdown(head: list[str], rows: list[list[str]]) -> str:
+    """A table whose source can be read, too."""
+    width = [max(len(row[i]) for row in [head, *rows]) for i in range(len(head))]
+    lines = ["| " + " | ".join(c.ljust(w) for c, w in zip(row, width)) + " |" for row in [head, *rows]]
+    lines.insert(1, "|" + "|".join("-" * (w + 2) for w in width) + "|")
+    return "\n".join(lines)
+
+
 def table(result: dict) -> str:
     """Markdown: a row a figure, a column an implementation."""
     peers, data = result["peers"], result["summary"]
-    rows = [["median (min–max), ratio to " + REFERENCE, *peers]]
-    for f in FIGURES:
-        if f.key in data:
-            rows.append([f"{f.label}, {f.unit}",
-                         *(_cell(data[f.key].get(p), f, p) for p in peers)])
-    width = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    lines = ["| " + " | ".join(c.ljust(w) for c, w in zip(row, width)) + " |" for row in rows]
-    lines.insert(1, "|" + "|".join("-" * (w + 2) for w in width) + "|")
-    return "\n".join(lines)
+    return markdown(["median (min–max), ratio to " + REFERENCE, *peers],
+                    [[f"{f.label}, {f.unit}", *(_cell(data[f.key].get(p), f, p) for p in peers)]
+                     for f in FIGURES if f.key in data])
 
 
 def notes(result: dict) -> str:
@@ -100,56 +105,68 @@ def _bars(axis, f: Figure, data: dict, peers: list[str]) -> None:
     middle = [data[p]["median"] for p in peers]
     spread = [[data[p]["median"] - data[p]["min"] for p in peers],
               [data[p]["max"] - data[p]["median"] for p in peers]]
-    axis.barh(peers, middle, xerr=spread, color=[COLOURS.get(p, "#c4cad0") for p in peers],
+    axis.barh(peers, middle, xerr=spread, color=[COLOURS[p] for p in peers],
               error_kw={"elinewidth": 1, "capsize": 2})
     axis.invert_yaxis()
     bare = f", without a tunnel {data[BARE]['median']:.{f.digits}f}" if BARE in data else ""
     axis.set_title(f"{f.label}: {f.unit}{', less is better' if f.less_is_better else ''}{bare}",
                    fontsize=8)
-    axis.tick_params(labelsize=8)
-    axis.spines[["top", "right"]].set_visible(False)
     if f.unit == "Gbit/s":
         axis.axvline(0.95, color="#c0392b", linewidth=1, linestyle="--")
 
 
-def plot(result: dict, path: Path) -> None:
+def canvas(rows: int, columns: int, size: tuple[float, float]):
+    """A figure of `size` inches and its axes, a list of lists."""
     import matplotlib
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
+    return pyplot.subplots(rows, columns, figsize=size, squeeze=False)
+
+
+def finish(figure, path: Path, m: dict, note: str = "both ends on one machine") -> None:
+    """Writes the figure with the machine above it."""
+    from matplotlib import pyplot
+
+    for axis in figure.axes:
+        axis.spines[["top", "right"]].set_visible(False)
+        axis.tick_params(labelsize=8)
+    figure.suptitle(f"{m['date']}, {m['cores']} cores of {m['cpu']}, {note}", fontsize=9)
+    figure.tight_layout()
+    figure.savefig(path, dpi=110, bbox_inches="tight")
+    pyplot.close(figure)
+
+
+def plot(result: dict, path: Path) -> None:
     data = result["summary"]
-    figures = [f for f in FIGURES if f.key in data]
+    figures = [f for f in FIGURES if f.key in data and f.key != "ping_p99"]  # has a plot of its own
     if not figures:
         return
     columns = min(3, len(figures))
     rows = -(-len(figures) // columns)
-    canvas, axes = pyplot.subplots(rows, columns, figsize=(4.4 * columns, 2.5 * rows), squeeze=False)
+    figure, axes = canvas(rows, columns, (4.4 * columns, 2.5 * rows))
     for axis in axes.flat[len(figures):]:
         axis.set_visible(False)
     for axis, f in zip(axes.flat, figures):
         _bars(axis, f, data[f.key], result["peers"])
-    m = result["machine"]
-    canvas.suptitle(f"{m['date']}, {m['cores']} cores of {m['cpu']}, both ends on one machine; "
-                    "dashed: 950 Mbit/s", fontsize=9)
-    canvas.tight_layout()
-    canvas.savefig(path, dpi=110)
-    pyplot.close(canvas)
+    finish(figure, path, result["machine"], "both ends on one machine; dashed: 950 Mbit/s")
 
 
-def save(result: dict, name: str) -> list[Path]:
-    """Writes results/NAME.json, .md and .png."""
+def save(result: dict, name: str, text: str) -> list[Path]:
+    """Writes results/NAME.json and .md; the places of these and of a .png to come. Lists
+    of numbers take one line each."""
     RESULTS.mkdir(exist_ok=True)
     paths = [RESULTS / f"{name}.{ext}" for ext in ("json", "md", "png")]
-    paths[0].write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n")
-    paths[1].write_text(table(result) + "\n\n" + notes(result) + "\n")
-    plot(result, paths[2])
+    shown = json.dumps(result, indent=1, ensure_ascii=False)
+    shown = re.sub(r"\[[\d\s.,-]+\]", lambda m: re.sub(r"\s+", " ", m[0]), shown)
+    paths[0].write_text(shown + "\n")
+    paths[1].write_text(text + "\n")
     return paths
 
 
-def embed(result: dict, name: str) -> None:
-    """Puts table, plot and notes between the markers of README.md."""
-    readme = RESULTS.parent.parent / "README.md"
-    before, rest = readme.read_text().split("<!-- benchmark -->\n", 1)
+def embed(document: str, text: str) -> None:
+    """Puts the text between the markers of a document of this repository."""
+    path = RESULTS.parent.parent / document
+    before, rest = path.read_text().split("<!-- benchmark -->\n", 1)
     after = rest.split("<!-- end -->", 1)[1]
-    middle = f"{table(result)}\n\n![plot](benchmarks/results/{name}.png)\n\n{notes(result)}\n"
-    readme.write_text(f"{before}<!-- benchmark -->\n{middle}<!-- end -->{after}")
+    path.write_text(f"{before}<!-- benchmark -->\n{text}\n<!-- end -->{after}")

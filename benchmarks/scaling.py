@@ -48,9 +48,10 @@ class Site:
     """A plane with `peers` peers that share `prefixes` random prefixes besides their own
     address, every one with a key for both ways."""
 
-    def __init__(self, peers: int, prefixes: int, aead: str | None = None):
-        before = resident()
-        self.plane = Plane(max_peers=max(PEERS), max_prefixes=max(PREFIXES) + 2 * max(PEERS), aead=aead)
+    def __init__(self, peers: int, prefixes: int, aead: str | None = None, queues: int = 1, now: int = NOW):
+        before, self.queues = resident(), queues
+        self.plane = Plane(max_peers=max(PEERS), max_prefixes=max(PREFIXES) + 2 * max(PEERS), aead=aead,
+                           queues=queues)
         chance = random.Random(1)
         slots = [self.plane.add_peer() for _ in range(peers)]
         for i in range(prefixes - peers):
@@ -64,7 +65,7 @@ class Site:
             self.plane.allow(slot, inside, 32)
             self.plane.set_endpoint(slot, Endpoint(f"192.0.2.{1 + i % 250}", 51820))
             self.plane.install(slot, local_index=1000 + i, remote_index=1000 + i, send_key=key,
-                               receive_key=key, initiator=True, now=NOW)
+                               receive_key=key, initiator=True, now=now)
             self.inside.append(inside)
         self.memory = resident() - before
 

@@ -1,19 +1,14 @@
 """Tables and plots of what scaling.py measured."""
-import json
 from pathlib import Path
 
-from report import RESULTS
+from report import canvas, finish, markdown
+from report import save as save_text
 
 LIMIT = 0.9  # of the throughput with one peer and one prefix that must remain
 
 
 def _rows(result: dict, length: int, scattered: bool) -> list[dict]:
     return [r for r in result["growth"] if r["length"] == length and r["scattered"] == scattered]
-
-
-def _markdown(head: list[str], rows: list[list[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
 def tables(result: dict) -> str:
@@ -39,7 +34,7 @@ def tables(result: dict) -> str:
                  for name in names]
     return (f"ns a packet (throughput left), {m['date']}, {m['cpu']}, commit {m['commit'] or 'unknown'}; "
             f"others used {result['others']:.0%} of the machine\n\n"
-            f"{_markdown(head, rows)}\n\n{_markdown(ring_head, ring_rows)}")
+            f"{markdown(head, rows)}\n\n{markdown(ring_head, ring_rows)}")
 
 
 def _growth(axis, result: dict, length: int) -> None:
@@ -70,23 +65,11 @@ def _rings(axis, result: dict) -> None:
 
 def save(result: dict) -> list[Path]:
     """Writes results/scaling.json, .md and .png."""
-    import matplotlib
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    RESULTS.mkdir(exist_ok=True)
-    paths = [RESULTS / f"scaling.{ext}" for ext in ("json", "md", "png")]
-    paths[0].write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n")
-    paths[1].write_text(tables(result) + "\n")
+    paths = save_text(result, "scaling", tables(result))
     lengths = sorted({r["length"] for r in result["growth"]})
-    canvas, axes = pyplot.subplots(1, len(lengths) + 1, figsize=(5 * (len(lengths) + 1), 3.6))
+    figure, (axes,) = canvas(1, len(lengths) + 1, (5 * (len(lengths) + 1), 3.6))
     for axis, length in zip(axes, lengths):
         _growth(axis, result, length)
     _rings(axes[-1], result)
-    for axis in axes:
-        axis.spines[["top", "right"]].set_visible(False)
-    canvas.suptitle(f"{result['machine']['date']}, one core of {result['machine']['cpu']}", fontsize=9)
-    canvas.tight_layout()
-    canvas.savefig(paths[2], dpi=110)
-    pyplot.close(canvas)
+    finish(figure, paths[-1], result["machine"], "one of them used")
     return paths

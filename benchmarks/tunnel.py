@@ -10,14 +10,16 @@ import os
 import statistics
 import sys
 from contextlib import ExitStack
+from pathlib import Path
 
+import latency
 import machine
 import report
 import workloads
 from peers import PEERS, REFERENCE, available, joined, version
 from wgpy.errors import HostError
 from wgpy.lab.netns import need
-from workloads import WORKLOADS, Effort, Failed
+from workloads import WORKLOADS, Effort
 
 QUICK, FULL = Effort(1.0, 0.4, 5, 100), Effort(3.0, 0.8, 7, 400)
 
@@ -51,10 +53,11 @@ def measure(tunnels: dict, todo: list, rounds: int, effort: Effort, patience: fl
             for name, tunnel in tunnels.items():
                 others.append(machine.settle(patience))
                 run = {"round": number, "workload": workload.name, "peer": name,
-                       "others": round(others[-1], 3), "figures": {}}
+                       "others": round(others[-1], 3), "figures": {}, "samples": {}}
                 try:
-                    run["figures"] = workload.run(tunnel, effort)
-                except (Failed, HostError, TimeoutError) as error:
+                    for key, value in workload.run(tunnel, effort).items():
+                        run["samples" if isinstance(value, list) else "figures"][key] = value
+                except (RuntimeError, HostError, TimeoutError) as error:
                     run["error"] = str(error)
                 runs.append(run)
                 shown = "  ".join(f"{k} {v:.4g}" for k, v in run["figures"].items())
@@ -91,8 +94,23 @@ def compare(args: argparse.Namespace) -> dict:
         "versions": {p.name: version(p) for p in peers}, "absent": absent,
         "rounds": rounds, "seconds": effort.seconds,
         "others": {"median": statistics.median(others), "worst": max(others), "limit": machine.QUIET},
-        "summary": report.summary(runs, names), "runs": runs,
+        "summary": report.summary(runs, names), "latency": latency.summary(runs, names), "runs": runs,
     }
+
+
+def save(result: dict, name: str, readme: bool) -> list[Path]:
+    """What was written to benchmarks/results/; README.md shows it if asked to."""
+    table, notes = report.table(result), report.notes(result)
+    paths = report.save(result, name, f"{table}\n\n{notes}")
+    report.plot(result, paths[-1])
+    plots = [f"![plot](benchmarks/results/{name}.png)"]
+    if result["latency"]:
+        paths.append(report.RESULTS / f"{name}-latency.png")
+        latency.plot(result, paths[-1])
+        plots.append(f"![round trips](benchmarks/results/{name}-latency.png)")
+    if readme:
+        report.embed("README.md", "\n\n".join((table, *plots, notes)))
+    return paths
 
 
 def main() -> int:
@@ -107,9 +125,7 @@ def main() -> int:
         return 1
     except KeyboardInterrupt:
         return 130
-    paths = report.save(result, args.name)
-    if args.readme:
-        report.embed(result, args.name)
+    paths = save(result, args.name, args.readme)
     if args.json:
         print(json.dumps(result, ensure_ascii=False))
     else:

@@ -33,9 +33,11 @@ class Between:
 
 
 @contextmanager
-def encryptors(mode: str = "small"):
-    """Two encryptors of three rooms each; yields a `Between` through which pings go."""
-    with tempfile.TemporaryDirectory() as directory, Pair(Path(directory), mode, routers=mode == "large") as pair:
+def encryptors(mode: str = "small", mtu: int = 1500):
+    """Two encryptors of three rooms each, WAN and LAN of `mtu` bytes; yields a `Between` through
+    which pings go."""
+    with tempfile.TemporaryDirectory() as directory, Pair(
+            Path(directory), mode, routers=mode == "large", mtu=mtu) as pair:
         a, b = pair.nodes
         pids = tuple(node.pid(room) for node in pair.nodes for room in ROOMS)
         yield Between(a.host, b.host, b.address, a.address, pids).wait()

@@ -46,7 +46,8 @@ class Node:
             self.attach_wan()
             if router:
                 self.router = stack.enter_context(Netns(f"{name}-router"))
-            self.host = stack.enter_context(lan_host(f"{name}-host", self.router or self.box, self.address, self.inner))
+            self.host = stack.enter_context(lan_host(f"{name}-host", self.router or self.box, self.address, self.inner,
+                                                     internet.mtu))
             if router:
                 self._connect_router()
             self._stack = stack.pop_all()
@@ -58,7 +59,8 @@ class Node:
         outside = uplink(self.number + _ROUTER_NUMBER)
         self.internet.attach(self.router, f"{self.name}-router", outside)
         make_router(self.router, self.inner, outside)
-        join(self.router, self.box, names=("secure", LAN), a_addresses=(f"10.{self.number}.255.1/30",))
+        join(self.router, self.box, names=("secure", LAN), mtu=self.internet.mtu,
+             a_addresses=(f"10.{self.number}.255.1/30",))
         self.router.ip("route", "add", "blackhole", "10.0.0.0/8")
 
     def write_site(self, peers: list["Node"], extra: str = "", dhcp: bool = False,
@@ -72,7 +74,8 @@ class Node:
             link = f"10.{self.number}.255"
             lan = f'["{link}.2/30"]\nnetworks = ["{self.lan}"]\ngateway = "{link}.1"'
         text = [f'[node]\nname = "{self.name}"\nmode = "{self.mode}"\nlisten_port = {PORT}',
-                f'[wan]\ninterface = "{WAN}"\naddresses = {wan}', f'[lan]\ninterface = "{LAN}"\naddresses = {lan}']
+                f'[wan]\ninterface = "{WAN}"\nmtu = {self.internet.mtu}\naddresses = {wan}',
+                f'[lan]\ninterface = "{LAN}"\naddresses = {lan}']
         for p in peers:
             endpoint = {p.name: f"{p.wan}:{PORT}"} | (endpoints or {})
             text.append(f'[[site]]\nname = "{p.name}"\npublic_key = "{base64.b64encode(p.public).decode()}"\n'
@@ -182,12 +185,14 @@ def _leased(place: Uplink) -> tuple[str, ...]:
 
 class Pair:
     """Encryptors `a` and `b`. With `routers`, which large mode alone has a use for, LAN
-    hosts reach the Internet there, too. Site files and logs go to `directory`."""
+    hosts reach the Internet there, too. Site files and logs go to `directory`. `mtu` of
+    WAN and LAN; the tunnel's is 80 less."""
 
-    def __init__(self, directory: Path, mode: str = "small", psk: bool = True, routers: bool = False):
+    def __init__(self, directory: Path, mode: str = "small", psk: bool = True, routers: bool = False,
+                 mtu: int = 1500):
         need("ip", "nsenter", "unshare", "ping", "nft")
         with ExitStack() as stack:
-            self.internet = stack.enter_context(Internet())
+            self.internet = stack.enter_context(Internet(mtu))
             self.nodes = []
             for number, name in enumerate("ab", 1):
                 self.nodes.append(Node(name, number, self.internet, mode, Path(directory), routers))

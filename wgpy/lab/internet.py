@@ -48,10 +48,11 @@ def uplink(number: int, place: int = 0) -> Uplink:
 
 class Internet(Netns):
     """Routes between the sites attached to it, and has the address of a web server. It
-    has no route to any LAN."""
+    has no route to any LAN. `mtu` of every wire to it, in bytes."""
 
-    def __init__(self):
+    def __init__(self, mtu: int = 1500):
         super().__init__("internet")
+        self.mtu = mtu
         self.sysctl(net__ipv4__ip_forward=1)
         self.ip("address", "add", f"{WEB}/32", "dev", "lo")
 
@@ -59,8 +60,8 @@ class Internet(Netns):
         """A wire `to-NAME` to a site. The site's end is left alone: a supervisor that
         runs takes it at once."""
         ours = f"to-{name}"
-        subprocess.run(["nsenter", f"--net=/proc/{self.pid}/ns/net", "ip", "link", "add", ours, "type", "veth",
-                        "peer", "name", link, "netns", str(ns.pid)], check=True)
+        subprocess.run(["nsenter", f"--net=/proc/{self.pid}/ns/net", "ip", "link", "add", ours, "mtu", str(self.mtu),
+                        "type", "veth", "peer", "name", link, "mtu", str(self.mtu), "netns", str(ns.pid)], check=True)
         self.batch(*(f"address add {p.gateway}/24 dev {ours}" for p in places), f"link set {ours} up")
 
     def rebind(self, name: str, address: str, port: int, outer: int) -> None:
@@ -69,9 +70,9 @@ class Internet(Netns):
         self.run("nft", "-f", "-", input=_REBIND.format(name=name, address=address, port=port, outer=outer))
 
 
-def lan_host(name: str, behind: Netns, address: str, gateway: str) -> Netns:
+def lan_host(name: str, behind: Netns, address: str, gateway: str, mtu: int = 1500) -> Netns:
     host = Netns(name)
-    join(host, behind, names=("eth0", LAN), a_addresses=(f"{address}/24",))
+    join(host, behind, names=("eth0", LAN), mtu=mtu, a_addresses=(f"{address}/24",))
     host.ip("route", "add", "default", "via", gateway)
     return host
 

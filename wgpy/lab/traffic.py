@@ -90,7 +90,8 @@ def iperf3(server, client, address: str, *, seconds: int = 3,
                 raise RuntimeError("iperf3 server: ended before it listened")
     argv = ["iperf3", "-c", address, "-p", port, "-J", "-P", streams, "--connect-timeout", 3000]
     argv += ["-n", f"{int(megabytes * 1e6)}"] if megabytes else ["-t", seconds]
-    argv += ["-u", "-b", bitrate] if udp else []
+    argv += ["-u"] if udp else []
+    argv += ["-b", bitrate] if udp or bitrate != "0" else []
     argv += ["-l", length] if length else []
     argv += ["-R"] if reverse else []
     try:

@@ -1,0 +1,141 @@
+"""What more cores give: the data plane from ring to ring on one core, two and so on.
+
+    python benchmarks/cores.py [--quick] [--json]
+
+A queue is a pair of threads pinned to one core, `seal -> ring -> open`, with a peer of
+its own; queues share one plane, as those of a tunnel do, or have one each, which shows
+what the machine itself takes. Beyond the cores of this machine there is only a model.
+Without root. Results go to benchmarks/results/.
+"""
+import argparse
+import json
+import os
+import statistics
+import sys
+import threading
+import time
+
+import cores_report
+import machine
+from scaling import BURST, Site, packet
+from wgpy._fast.ports import MemoryPort, Pump, clock
+from wgpy.isolate.pumproom import ring_end
+from wgpy.ring.backing import MemfdRing
+
+LENGTHS = (64, 1420)
+MOST = 16  # queues that a plane has at most
+SETTLE = 0.2
+
+
+class Queue:
+    """Queue `number` of a site, its two threads each pinned to one of `cores`."""
+
+    def __init__(self, site: Site, number: int, cores: tuple[int, int], length: int):
+        source, self.sink = MemoryPort(repeat=True), MemoryPort(discard=True)
+        address = site.inside[number % len(site.inside)]
+        for _ in range(min(BURST, 64_000 // length)):
+            source.put(packet(address, address, length))
+        memory = MemfdRing.create("cores")
+        out, into = (ring_end(dict(zip((f"ring.cores.{part}" for part in ("own", "theirs", "data", "space")), fds)),
+                              "cores") for fds in (memory.producer_fds(), memory.consumer_fds()))
+        memory.close()
+        queue = number % site.queues
+        self._pumps = (Pump(source, site.plane.seal_stage(queue), out.producer(datagrams=True)),
+                       Pump(into.consumer(datagrams=True), site.plane.open_stage(queue), self.sink))
+        self._threads = [threading.Thread(target=self._run, args=(pump, core), daemon=True)
+                         for pump, core in zip(self._pumps, cores)]
+        for thread in self._threads:
+            thread.start()
+
+    @staticmethod
+    def _run(pump: Pump, core: int) -> None:
+        os.sched_setaffinity(0, {core})
+        pump.run()
+
+    def opened(self) -> int:
+        return self.sink.stats()["packets_out"]
+
+    def stop(self) -> None:
+        for pump in self._pumps:
+            pump.stop()
+        for thread in self._threads:
+            thread.join()
+
+
+def rate(length: int, pinned: list[tuple[int, int]], shared: bool, seconds: float) -> float:
+    """Gbit/s of inner packets that are sealed, cross a ring and are opened."""
+    n, now = len(pinned), clock()
+    sites = [Site(n, n, queues=n, now=now)] * n if shared else [Site(1, 1, now=now) for _ in pinned]
+    queues = [Queue(site, number, cores, length) for number, (site, cores) in enumerate(zip(sites, pinned))]
+    time.sleep(SETTLE)
+    before, began = sum(q.opened() for q in queues), time.perf_counter()
+    time.sleep(seconds)
+    opened, elapsed = sum(q.opened() for q in queues) - before, time.perf_counter() - began
+    for queue in queues:
+        queue.stop()
+    assert opened, [site.plane.drops() for site in sites]
+    return opened * length * 8 / elapsed / 1e9
+
+
+def arrangements(cores: list[int]) -> list[tuple[str, int, list[tuple[int, int]], bool]]:
+    """Name, number of cores, where each queue's two threads run, whether they share a plane."""
+    made = [("one plane", n, [(c, c) for c in cores[:n]], True) for n in range(1, len(cores) + 1)]
+    made += [("a plane each", n, [(c, c) for c in cores[:n]], False) for n in range(2, len(cores) + 1)]
+    if len(cores) > 1:
+        made.append(("one queue, seal and open apart", 2, [(cores[0], cores[1])], True))
+    return made
+
+
+def measure(rounds: int, seconds: float) -> list[dict]:
+    """Arrangements in turn, so that drift meets all alike; speed-ups are within a round."""
+    todo = arrangements(sorted(os.sched_getaffinity(0))[:MOST])
+    rates: dict[tuple, list[float]] = {}
+    for number in range(1, rounds + 1):
+        for length in LENGTHS:
+            for name, n, pinned, shared in todo:
+                machine.settle(1)
+                rates.setdefault((length, name, n), []).append(rate(length, pinned, shared, seconds))
+        print(f"cores, round {number} of {rounds}", file=sys.stderr, flush=True)
+    return [{"length": length, "arrangement": name, "cores": n, "gbps": statistics.median(got),
+             "least": min(got), "most": max(got),
+             "speedup": statistics.median(g / one for g, one in zip(got, rates[length, "one plane", 1]))}
+            for (length, name, n), got in rates.items()]
+
+
+def models(points: dict[int, float]) -> list[dict]:
+    """The Universal Scalability Law, S(N) = N / (1 + a (N - 1) + b N (N - 1)) with a for
+    waiting and b for coherence, through measured speed-ups. Two points, of which one is 1,
+    give one equation: then the two cases in which only one of them is not 0."""
+    many = {n: s for n, s in points.items() if n > 1}
+    loss = {n: max(0.0, n / s - 1) for n, s in many.items()}
+    if len(many) == 1:
+        (n, lost), = loss.items()
+        return [{"name": "all loss is waiting (Amdahl)", "a": lost / (n - 1), "b": 0.0},
+                {"name": "all loss is coherence", "a": 0.0, "b": lost / n / (n - 1)}]
+    if not many:
+        return []
+    import numpy
+    terms = numpy.array([[n - 1, n * (n - 1)] for n in loss], float)
+    (a, b), *_ = numpy.linalg.lstsq(terms, numpy.array(list(loss.values())), rcond=None)
+    return [{"name": "least squares", "a": float(a), "b": float(b)}]
+
+
+def main() -> int:
+    p = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    p.add_argument("--quick", action="store_true", help="short runs: an impression, no result")
+    p.add_argument("--json", action="store_true", help="print the result as JSON")
+    args = p.parse_args()
+    with machine.weight(0 if os.geteuid() else -10):
+        measured = measure(2, 0.4) if args.quick else measure(7, 1.0)
+    speedups = {n: {r["cores"]: r["speedup"] for r in measured
+                    if r["length"] == n and r["arrangement"] == "one plane"} for n in LENGTHS}
+    result = {"machine": machine.describe(), "measured": measured,
+              "models": {n: models(points) for n, points in speedups.items()}}
+    paths = cores_report.save(result)
+    print(json.dumps(result, ensure_ascii=False) if args.json else cores_report.text(result))
+    print("\nwrote", *(os.path.relpath(path) for path in paths), file=sys.stderr)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
