@@ -104,6 +104,23 @@ void lane_pop(struct wg_lane *l)
     pthread_mutex_unlock(&l->lock);
 }
 
+uint32_t lane_forget(struct wg_lane *l, uint32_t peer)
+{
+    pthread_mutex_lock(&l->lock);
+    uint32_t kept = 0, before = l->count;
+    for (uint32_t i = 0; i < before; i++) {
+        const struct wg_lane_entry *e = &l->entry[(l->head + i) % WG_LANE_SLOTS];
+        if (e->peer == peer)
+            continue;
+        if (kept != i)
+            l->entry[(l->head + kept) % WG_LANE_SLOTS] = *e;
+        kept++;
+    }
+    l->count = kept;
+    pthread_mutex_unlock(&l->lock);
+    return before - kept;
+}
+
 int handshakes_init(struct wg_handshakes *h)
 {
     *h = (struct wg_handshakes){0};
@@ -173,11 +190,12 @@ void wake(struct wg_waker *w)
     (void)ignored;
 }
 
-/* Call it before looking: what was put before a wake that this swallows is then found. */
+/* Call it before looking: what was put before a wake that this swallows is then found.
+ * Before the other side has written, there is nothing to swallow: taking back `pending`
+ * would leave a readable descriptor that no pump clears. */
 void wake_clear(struct wg_waker *w)
 {
     uint64_t drained;
-    ssize_t ignored = read(w->fd, &drained, sizeof drained);
-    (void)ignored;
-    atomic_store(&w->pending, false);
+    if (read(w->fd, &drained, sizeof drained) == sizeof drained)
+        atomic_store(&w->pending, false);
 }

@@ -43,6 +43,8 @@ int lane_put(struct wg_lane *, const uint8_t *bytes, uint32_t len, uint32_t peer
 /* The oldest entry, valid until lane_pop by the only consumer; NULL when empty. */
 const struct wg_lane_entry *lane_peek(struct wg_lane *);
 void lane_pop(struct wg_lane *);
+/* Takes out what waits for the peer and says how much; the consumer must hold none. */
+uint32_t lane_forget(struct wg_lane *, uint32_t peer);
 
 struct wg_handshake {
     uint32_t len;

@@ -274,6 +274,7 @@ uint32_t plane_add_peer(struct wg_plane *p)
     memset(peer, 0, sizeof *peer);
     pthread_mutex_init(&peer->lock, NULL);
     peer->current = peer->previous = peer->next = NO_KEYPAIR;
+    peer->since = p->removals;
     peer->used = true;
     plane_write_unlock(p);
     return slot;
@@ -286,11 +287,13 @@ void plane_remove_peer(struct wg_plane *p, uint32_t slot)
     trie_remove_peer(p->trie, slot);
     for (uint8_t i = 0; i < KEYPAIRS; i++)
         keypair_destroy(p, slot, i);
-    count(&p->drops[WG_DROP_staged_purged], staged_clear(&p->pool, &peer->staged));
+    count(&p->drops[WG_DROP_staged_purged],
+          staged_clear(&p->pool, &peer->staged) + lane_forget(&p->to_udp, slot));
     marks_clear(&p->notices, slot);
     marks_clear(&p->wants, slot);
     pthread_mutex_destroy(&peer->lock);
     wipe(peer, sizeof *peer);
+    p->removals++;
     plane_write_unlock(p);
 }
 

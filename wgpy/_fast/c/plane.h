@@ -45,6 +45,7 @@ struct wg_keypair {
 
 struct wg_peer {
     bool used;
+    uint32_t since;          /* plane->removals when it was added */
     _Atomic uint8_t current, previous, next; /* index into keypair, or NO_KEYPAIR */
     struct wg_keypair keypair[KEYPAIRS];
     pthread_mutex_t lock;
@@ -63,6 +64,7 @@ struct wg_stage_lock {
 
 struct wg_plane {
     uint32_t max_peers, queues;
+    uint32_t removals;       /* of peers, ever: a slot may have changed hands */
     const struct wg_aead *aead;
     struct wg_trie *trie;
     struct wg_peer *peer;
@@ -136,6 +138,7 @@ struct wg_crypto_stage {
     uint32_t ep_peer[WG_BATCH_PACKETS]; /* seal: whose endpoint batch->endpoint[i] is */
     uint16_t ep_hint[WG_EP_HINTS];      /* seal: where the last peer of this hash is among them */
     uint32_t pulled_endpoints;          /* seal: how many of them pull added to this batch */
+    uint32_t pulled_at;                 /* seal: plane->removals then */
     struct wg_aead_job job[WG_BATCH_PACKETS];
     uint32_t job_packet[WG_BATCH_PACKETS];
     struct wg_keypair *job_key[WG_BATCH_PACKETS];

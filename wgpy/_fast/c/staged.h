@@ -20,7 +20,8 @@ struct wg_pool {
 };
 
 struct wg_staged {
-    uint32_t head, count;
+    uint32_t head;
+    _Atomic uint32_t count; /* the seal stage looks at it without the peer's lock */
     uint16_t first[WG_STAGED_PACKETS]; /* first chunk of each packet, NO_CHUNK if empty */
     uint16_t len[WG_STAGED_PACKETS];
 };
