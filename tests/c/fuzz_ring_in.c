@@ -40,15 +40,23 @@ static void check_receive(struct pair *p)
     uint32_t tail = p->in.tail;
     receive(p);
     uint32_t bytes = 0;
+    bool in_place = p->in.port.in_place;
     for (uint32_t i = 0; i < p->got->n; i++) {
         const struct wg_packet *q = &p->got->packet[i];
-        CHECK(q->len <= WG_PACKET_MAX && q->off + q->len + WG_TAILROOM <= WG_BATCH_BYTES && q->off >= WG_HEADROOM);
+        CHECK(q->len <= WG_PACKET_MAX);
+        if (in_place)
+            CHECK(q->off <= p->in.end.arena_size && q->len <= p->in.end.arena_size - q->off);
+        else
+            CHECK(q->off + q->len + WG_TAILROOM <= WG_BATCH_BYTES && q->off >= WG_HEADROOM);
         CHECK(p->in.end.datagrams ? q->ep < p->got->endpoints : p->got->endpoints == 0);
         bytes += q->len;
     }
     for (uint32_t i = 0; i < p->got->endpoints; i++)
         CHECK((p->got->endpoint[i].family == 4 || p->got->endpoint[i].family == 6) && p->got->endpoint[i].source <= 1);
     CHECK(p->got->n || bytes == 0);
+    CHECK(!in_place || !p->got->n || p->got->bytes == p->producer + RING_ARENA);
+    if (in_place)
+        p->in.port.release(&p->in.port);
     CHECK(p->in.tail == 0 || p->in.tail == tail || p->got->n || p->in.bad_record + p->in.bad_index > bad);
 }
 
@@ -57,13 +65,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     static struct pair *p;
     struct input in = {data, size};
     if (!p)
-        p = new_pair(256 * 1024, true);
+        p = new_pair(512 * 1024, true);
     uint8_t flags = take(&in);
     memset(p->producer, 0, RING_ARENA + 4096);
     memset(p->consumer, 0, RING_CONSUMER_SIZE);
     p->starts = 0;
     start_producer(p, flags & 1);
     start_consumer(p, flags & 2);
+    p->in.port.in_place = flags & 8;
     if (flags & 4)
         join(p);
     while (in.left) {
@@ -76,6 +85,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         } else if (code < 235) {
             p->in.port.may_sleep(&p->in.port);
         } else {
+            if (flags & 16)
+                borrow(p);
             from_endpoint(p->sent, code);
             queue(p->sent, take(&in) * 8u);
             queue(p->sent, take(&in) * 256u);

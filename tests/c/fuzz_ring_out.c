@@ -27,6 +27,9 @@ static void check_send(struct pair *p, struct input *in, uint8_t code)
         before += p->sent->drops[i];
     p->out.stuck |= code < 252; /* waits take time */
     bool stuck = p->out.stuck;
+    bool lent = code & 1 && borrow(p);
+    CHECK(!lent || (p->sent->bytes >= p->producer + RING_ARENA &&
+                    p->sent->bytes + WG_BATCH_BYTES <= p->producer + p->size));
     from_endpoint(p->sent, 1);
     from_endpoint(p->sent, 2);
     for (uint32_t i = 0; i < packets; i++) {
@@ -56,7 +59,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     static struct pair *p;
     struct input in = {data, size};
     if (!p)
-        p = new_pair(256 * 1024, true);
+        p = new_pair(512 * 1024, true);
     memset(p->consumer, 0, RING_CONSUMER_SIZE);
     p->starts = 0;
     start_producer(p, true);

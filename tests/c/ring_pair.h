@@ -12,6 +12,7 @@ struct pair {
     struct wg_ring_out out;
     struct wg_ring_in in;
     struct wg_batch *sent, *got;
+    uint8_t *own_sent, *own_got; /* their private memory */
     struct wg_doorbell data, space;
     uint32_t starts;
 };
@@ -53,6 +54,8 @@ static inline struct pair *new_pair(size_t size, bool datagrams)
     p->data = p->space = (struct wg_doorbell){.fd = -1};
     p->sent = new_batch();
     p->got = new_batch();
+    p->own_sent = p->sent->bytes;
+    p->own_got = p->got->bytes;
     start_producer(p, datagrams);
     start_consumer(p, datagrams);
     return p;
@@ -60,6 +63,8 @@ static inline struct pair *new_pair(size_t size, bool datagrams)
 
 static inline void free_pair(struct pair *p)
 {
+    p->sent->bytes = p->own_sent;
+    p->got->bytes = p->own_got;
     free_batch(p->sent);
     free_batch(p->got);
     free(p->producer);
@@ -83,11 +88,21 @@ static inline void send_all(struct pair *p)
 {
     p->out.port.send(&p->out.port, p->sent);
     batch_reset(p->sent);
+    p->sent->bytes = p->own_sent;
+}
+
+/* As a pump does before it receives. */
+static inline bool borrow(struct pair *p)
+{
+    uint8_t *lent = p->out.port.lend(&p->out.port);
+    p->sent->bytes = lent ? lent : p->own_sent;
+    return lent;
 }
 
 static inline uint32_t receive(struct pair *p)
 {
     batch_reset(p->got);
+    p->got->bytes = p->own_got;
     int n = p->in.port.receive(&p->in.port, p->got);
     CHECK(n >= 0 && (uint32_t)n == p->got->n);
     return (uint32_t)n;

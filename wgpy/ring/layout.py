@@ -10,11 +10,11 @@ PAGE = 4096
 LINE = 64
 
 MAGIC = 0x77_67_72_31  # "wgr1"
-VERSION = 1
+VERSION = 2
 DESCRIPTORS = 256      # a power of two
 DESCRIPTOR_SIZE = 64
 RECORD_PACKETS = 256   # packets in one record at most
-RECORD_BYTES = 128 * 1024
+RECORD_BYTES = 128 * 1024  # of packets in one record, each rounded up to 16
 
 # In the producer's area; each index has a cache line of its own.
 PRODUCER = {
@@ -37,9 +37,9 @@ CONSUMER = {
 CONSUMER_SIZE = PAGE
 
 # A descriptor; `endpoint` is struct wg_endpoint, all zero where there is none.
-DESCRIPTOR = {"offset": 0, "length": 4, "packets": 8, "tos": 12, "endpoint": 16}
-# A record in the arena: `packets` u32 lengths, then the packets, each at a multiple of
-# 16 from the record's start.
+DESCRIPTOR = {"table": 0, "packets": 4, "tos": 8, "endpoint": 12}
+# A record: at `table` in the arena, for each packet its offset in the arena and its
+# length. What a batch puts into the arena begins at a multiple of this.
 RECORD_ALIGN = 64
 
 

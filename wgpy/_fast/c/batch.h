@@ -1,10 +1,11 @@
-/* A batch is the private memory of one pump thread: packets that a source port put
- * there, that a stage transforms in place, and that a sink port takes out. Runs of
- * packets inside it that share a destination are trains.
+/* A batch belongs to one pump thread: packets that a source port put there, that a stage
+ * transforms in place, and that a sink port takes out. Runs of packets inside it that
+ * share a destination are trains.
  *
  * Each packet has WG_HEADROOM free bytes in front of it and WG_TAILROOM behind it,
- * so that seal and open work in place. Nobody outside the thread can write a batch:
- * a tag stays checked. */
+ * so that seal and open work in place. In front of a stage that keeps secrets nobody
+ * outside the thread can write the bytes: a tag stays checked. Elsewhere they may lie in
+ * a ring, see port.h. */
 #ifndef WG_BATCH_H
 #define WG_BATCH_H
 
@@ -49,7 +50,7 @@ struct wg_batch {
     uint32_t endpoints;
     struct wg_packet packet[WG_BATCH_PACKETS];
     struct wg_endpoint endpoint[WG_BATCH_PACKETS];
-    uint8_t *bytes;  /* WG_BATCH_BYTES, 64-byte aligned */
+    uint8_t *bytes;  /* WG_BATCH_BYTES, 64-byte aligned, private or a port's */
     wg_counter drops[WG_DROP_COUNT]; /* by this thread, since start */
 };
 

@@ -217,6 +217,6 @@ void open_stage_init(struct wg_crypto_stage *s, struct wg_plane *plane, uint32_t
     s->plane = plane;
     s->queue = queue;
     s->lock = queue * 2 + 1;
-    s->stage = (struct wg_stage){.pull = open_pull, .run = open_run,
+    s->stage = (struct wg_stage){.pull = open_pull, .run = open_run, .secret = true,
                                  .waker = queue ? NULL : &plane->open_waker};
 }

@@ -15,6 +15,15 @@ struct wg_port {
      * after the port while there is nothing to send. Both may be NULL. */
     bool (*may_sleep)(struct wg_port *);
     void (*service)(struct wg_port *);
+    /* Sink: its own memory for the batch to be received into, WG_BATCH_BYTES that a
+     * neighbour can read, or NULL when it has none now. Such a batch is sent without a
+     * copy. NULL where there is no such memory. */
+    uint8_t *(*lend)(struct wg_port *);
+    /* Source: gives back what receive handed out as the source's own memory, which it
+     * does, read-only, while `in_place` is set. NULL where there is no such memory. */
+    void (*release)(struct wg_port *);
+    bool in_place;
+    bool only_reads; /* sink: send leaves the batch's bytes as they are */
     /* File descriptors to poll for input, -1 where there is none. */
     int fds[2];
     int recheck_ms; /* sleep no longer than this; 0: for ever */
@@ -36,6 +45,8 @@ struct wg_stage {
     void (*run)(struct wg_stage *, struct wg_batch *);
     /* After the sink has sent the batch: learns which sources were stale. May be NULL. */
     void (*sent)(struct wg_stage *, struct wg_batch *);
+    /* Works in memory that no other room can read or write. */
+    bool secret;
     /* What pull waits for: NULL for stages that make nothing themselves. */
     struct wg_waker *waker;
 };

@@ -326,6 +326,7 @@ void port_udp_init(struct wg_port_udp *u, int fd4, int fd6, bool gso)
 {
     u->port.receive = udp_receive;
     u->port.send = udp_send;
+    u->port.only_reads = true;
     u->port.fds[0] = fd4;
     u->port.fds[1] = fd6;
     u->gso = gso;

@@ -26,15 +26,18 @@ int pump_init(struct wg_pump *p, struct wg_port *source, struct wg_stage *stage,
     p->stop_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     if (bytes == MAP_FAILED || p->stop_fd < 0)
         return -ENOMEM;
-    p->batch.bytes = bytes;
+    p->bytes = p->batch.bytes = bytes;
+    bool open = !stage || !stage->secret;
+    p->lends = open && sink->lend;
+    source->in_place = open && source->release && sink->only_reads;
     return 0;
 }
 
 void pump_free(struct wg_pump *p)
 {
-    if (p->batch.bytes) {
-        wipe(p->batch.bytes, WG_BATCH_BYTES);
-        munmap(p->batch.bytes, WG_BATCH_BYTES);
+    if (p->bytes) {
+        wipe(p->bytes, WG_BATCH_BYTES);
+        munmap(p->bytes, WG_BATCH_BYTES);
     }
     if (p->stop_fd >= 0)
         close(p->stop_fd);
@@ -44,6 +47,8 @@ int pump_step(struct wg_pump *p, uint64_t now)
 {
     struct wg_batch *b = &p->batch;
     batch_reset(b);
+    uint8_t *lent = p->lends ? p->sink->lend(p->sink) : NULL;
+    b->bytes = lent ? lent : p->bytes;
     b->now = now ? now : pump_clock();
     struct wg_waker *waker = p->stage ? p->stage->waker : NULL;
     if (waker && (p->more || atomic_load_explicit(&waker->pending, memory_order_acquire)))
@@ -56,6 +61,8 @@ int pump_step(struct wg_pump *p, uint64_t now)
     if (p->stage)
         p->stage->run(p->stage, b);
     p->sink->send(p->sink, b);
+    if (p->source->in_place)
+        p->source->release(p->source);
     if (p->stage && p->stage->sent)
         p->stage->sent(p->stage, b);
     count(&p->batches, 1);

@@ -9,9 +9,11 @@ struct wg_pump {
     struct wg_port *source, *sink;
     struct wg_stage *stage;  /* NULL: pass through */
     struct wg_batch batch;
+    uint8_t *bytes;          /* the batch's private memory */
     int stop_fd;
     _Atomic bool stopping;
     bool more;               /* the stage has more to pull */
+    bool lends;              /* batches may be received into the sink's memory */
     wg_counter batches, sleeps;
 };
 

@@ -1,7 +1,8 @@
 /* A ring: trains one way between two rooms that do not trust each other. Single
  * producer, single consumer; each side writes only its own area (ring_layout.h).
  *
- * Whatever the neighbour writes is copied once, bounded, then used. A bad value is a
+ * Indices, descriptors and tables that the neighbour writes are copied once, bounded, then
+ * used; packets are copied too, unless the pump only passes them on. A bad value is a
  * counted drop and, for indices, a new attachment; never a crash, never a read out of
  * bounds. No decision rests on what this side reads back from its own area: where both
  * areas share one region the neighbour can write there too.
@@ -43,6 +44,7 @@ struct wg_ring_out {
     uint32_t epoch, request_seen, head;
     uint64_t place;              /* arena bytes given out, wrap gaps included */
     uint64_t start[RING_DESCRIPTORS]; /* `place` at which each live record starts */
+    uint32_t lent;               /* where in the arena a batch is being received, or NO_SPACE */
     bool stuck;                  /* the last wait for space was in vain */
     wg_counter waits;
 };

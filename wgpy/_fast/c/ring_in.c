@@ -53,41 +53,58 @@ static uint32_t ready(struct wg_ring_in *r)
 }
 
 struct record {
-    uint32_t offset, length, packets, tos;
+    uint32_t table, packets, tos;
     struct wg_endpoint endpoint;
-    uint32_t lengths[RING_RECORD_PACKETS];
+    struct { uint32_t offset, length; } packet[RING_RECORD_PACKETS];
+    uint32_t bytes; /* of all packets, each rounded up */
 };
 
-/* Copies descriptor and lengths out of the neighbour's reach, then bounds them. */
+static bool inside(const struct wg_ring_in *r, uint32_t offset, uint32_t length)
+{
+    return offset <= r->end.arena_size && length <= r->end.arena_size - offset;
+}
+
+/* Copies descriptor and table out of the neighbour's reach, then bounds them. */
 static bool read_record(const struct wg_ring_in *r, struct record *rec)
 {
     const uint8_t *d = r->end.theirs + RING_DESCRIPTOR_TABLE + (r->tail % RING_DESCRIPTORS) * RING_DESCRIPTOR_SIZE;
-    memcpy(rec, d, offsetof(struct record, lengths));
+    memcpy(rec, d, offsetof(struct record, packet));
     __asm__ volatile("" : "+m"(*rec)); /* copied once: not read again from the neighbour */
-    if (!rec->packets || rec->packets > RING_RECORD_PACKETS || rec->length > RING_RECORD_BYTES ||
-        rec->offset > r->end.arena_size || rec->length > r->end.arena_size - rec->offset)
+    if (!rec->packets || rec->packets > RING_RECORD_PACKETS ||
+        !inside(r, rec->table, rec->packets * (uint32_t)sizeof *rec->packet))
         return false;
-    uint32_t total = round16(rec->packets * 4);
-    if (total > rec->length)
-        return false;
-    memcpy(rec->lengths, r->end.theirs + RING_ARENA + rec->offset, rec->packets * 4);
-    __asm__ volatile("" : "+m"(rec->lengths));
+    memcpy(rec->packet, r->end.theirs + RING_ARENA + rec->table, rec->packets * sizeof *rec->packet);
+    __asm__ volatile("" : "+m"(rec->packet));
+    rec->bytes = 0;
     for (uint32_t k = 0; k < rec->packets; k++) {
-        if (rec->lengths[k] > WG_PACKET_MAX)
+        if (rec->packet[k].length > WG_PACKET_MAX || !inside(r, rec->packet[k].offset, rec->packet[k].length))
             return false;
-        total += round16(rec->lengths[k]);
+        rec->bytes += round16(rec->packet[k].length);
     }
     if (r->end.datagrams && rec->endpoint.family != 4 && rec->endpoint.family != 6)
         return false;
     if (rec->endpoint.source != WG_SOURCE_KNOWN)
         rec->endpoint.source = WG_SOURCE_NONE;
-    return total <= rec->length;
+    return rec->bytes <= RING_RECORD_BYTES;
 }
-_Static_assert(offsetof(struct record, length) == RING_D_LENGTH && offsetof(struct record, packets) == RING_D_PACKETS &&
+_Static_assert(offsetof(struct record, table) == RING_D_TABLE && offsetof(struct record, packets) == RING_D_PACKETS &&
                offsetof(struct record, tos) == RING_D_TOS && offsetof(struct record, endpoint) == RING_D_ENDPOINT &&
-               offsetof(struct record, lengths) <= RING_DESCRIPTOR_SIZE, "struct record begins like a descriptor");
+               offsetof(struct record, packet) <= RING_DESCRIPTOR_SIZE, "struct record begins like a descriptor");
 
-/* Copies the record's packets into the batch. False when it had no room there. */
+static struct wg_packet *append(struct wg_ring_in *r, struct wg_batch *b, uint32_t offset, uint32_t length)
+{
+    struct wg_packet *p;
+    if (r->port.in_place) {
+        p = &b->packet[b->n++];
+        *p = (struct wg_packet){.off = offset, .len = length, .peer = WG_NO_PEER, .live = 1};
+    } else {
+        p = batch_append(b, length);
+        memcpy(b->bytes + p->off, r->end.theirs + RING_ARENA + offset, length);
+    }
+    return p;
+}
+
+/* The record's packets into the batch. False when it had no room there. */
 static bool take_record(struct wg_ring_in *r, struct wg_batch *b)
 {
     struct record rec;
@@ -96,25 +113,35 @@ static bool take_record(struct wg_ring_in *r, struct wg_batch *b)
         count(&b->drops[WG_DROP_ring_record], 1);
         return true;
     }
-    if (!batch_has_room(b, rec.packets, rec.length) || (r->end.datagrams && b->endpoints == WG_BATCH_PACKETS))
+    if (!batch_has_room(b, rec.packets, r->port.in_place ? 0 : rec.bytes) ||
+        (r->end.datagrams && b->endpoints == WG_BATCH_PACKETS))
         return false;
     uint16_t ep = 0;
     if (r->end.datagrams) {
         ep = (uint16_t)b->endpoints++;
         b->endpoint[ep] = rec.endpoint;
     }
-    const uint8_t *from = r->end.theirs + RING_ARENA + rec.offset + round16(rec.packets * 4);
     for (uint32_t k = 0; k < rec.packets; k++) {
-        struct wg_packet *p = batch_append(b, rec.lengths[k]);
-        memcpy(b->bytes + p->off, from, rec.lengths[k]);
-        from += round16(rec.lengths[k]);
+        struct wg_packet *p = append(r, b, rec.packet[k].offset, rec.packet[k].length);
         p->ep = ep;
         p->tos = (uint8_t)rec.tos;
-        count(&r->port.bytes_in, rec.lengths[k]);
+        count(&r->port.bytes_in, p->len);
     }
     count(&r->port.packets_in, rec.packets);
     count(&r->port.calls_in, 1);
     return true;
+}
+
+/* What was consumed so far is the producer's again. */
+static void ring_release(struct wg_port *port)
+{
+    struct wg_ring_in *r = (struct wg_ring_in *)port;
+    ring_store(r->end.own + RING_C_TAIL, r->tail);
+    atomic_thread_fence(memory_order_seq_cst);
+    if (ring_load(r->end.theirs + RING_P_SPACE_WANTED)) {
+        count(&r->end.kicks, 1);
+        ring_kick(&r->end.space);
+    }
 }
 
 static void wake_up(struct wg_ring_in *r)
@@ -131,17 +158,13 @@ static int ring_receive(struct wg_port *port, struct wg_batch *b)
     struct wg_ring_in *r = (struct wg_ring_in *)port;
     uint32_t before = b->n;
     wake_up(r);
+    if (port->in_place) /* the pump's sink only reads */
+        b->bytes = (uint8_t *)(uintptr_t)(r->end.theirs + RING_ARENA);
     uint32_t n = ready(r), tail = r->tail; /* ready may have set tail to 0 */
     for (; n && take_record(r, b); n--)
         r->tail++;
-    if (r->tail != tail) {
-        ring_store(r->end.own + RING_C_TAIL, r->tail);
-        atomic_thread_fence(memory_order_seq_cst);
-        if (ring_load(r->end.theirs + RING_P_SPACE_WANTED)) {
-            count(&r->end.kicks, 1);
-            ring_kick(&r->end.space);
-        }
-    }
+    if (r->tail != tail && !(port->in_place && b->n > before))
+        ring_release(port);
     if (r->end.data.fd < 0 && r->tail != tail)
         r->port.recheck_ms = RING_POLL_MIN_MS;
     return (int)(b->n - before);
@@ -167,6 +190,7 @@ int ring_in_init(struct wg_ring_in *r, uint8_t *own, const uint8_t *theirs, size
         return -EINVAL;
     r->port.receive = ring_receive;
     r->port.may_sleep = ring_may_sleep;
+    r->port.release = ring_release;
     ring_wait_on(&r->port, &r->end.data);
     r->request = o.seed | 1;
     ring_store(own + RING_C_SLEEPING, 0);

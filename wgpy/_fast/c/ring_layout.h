@@ -3,7 +3,7 @@
 #define RING_LAYOUT_H
 
 #define RING_MAGIC 2003268145u
-#define RING_VERSION 1u
+#define RING_VERSION 2u
 #define RING_DESCRIPTORS 256u
 #define RING_DESCRIPTOR_SIZE 64u
 #define RING_RECORD_PACKETS 256u
@@ -24,10 +24,9 @@
 #define RING_C_ACKNOWLEDGED 64u
 #define RING_C_TAIL 128u
 #define RING_C_SLEEPING 192u
-#define RING_D_OFFSET 0u
-#define RING_D_LENGTH 4u
-#define RING_D_PACKETS 8u
-#define RING_D_TOS 12u
-#define RING_D_ENDPOINT 16u
+#define RING_D_TABLE 0u
+#define RING_D_PACKETS 4u
+#define RING_D_TOS 8u
+#define RING_D_ENDPOINT 12u
 
 #endif

@@ -3,7 +3,15 @@
 
 #include <errno.h>
 
-enum { SPACE_WAIT_MS = 5, SPACE_TRIES = 4, NO_SPACE = UINT32_MAX };
+enum {
+    SPACE_WAIT_MS = 5, SPACE_TRIES = 4,
+    ENTRY = 8,          /* bytes of a table for each packet */
+    LENT = WG_BATCH_BYTES + ENTRY * WG_BATCH_PACKETS,
+};
+#define NO_SPACE UINT32_MAX
+
+static uint8_t *arena(const struct wg_ring_out *r) { return r->end.own + RING_ARENA; }
+static uint32_t aligned(uint32_t n) { return (n + RING_RECORD_ALIGN - 1) / RING_RECORD_ALIGN * RING_RECORD_ALIGN; }
 
 /* Starts a new epoch whenever the consumer asks; true while records would be read. The
  * epoch differs from the acknowledged one, which may stem from before a restart. */
@@ -14,6 +22,7 @@ static bool attached(struct wg_ring_out *r)
         r->request_seen = request;
         r->head = 0;
         r->place = 0;
+        r->lent = NO_SPACE;
         r->stuck = false;
         if (++r->epoch == ring_load(r->end.theirs + RING_C_ACKNOWLEDGED))
             r->epoch++;
@@ -28,9 +37,9 @@ static bool attached(struct wg_ring_out *r)
     return request && ring_load(r->end.theirs + RING_C_ACKNOWLEDGED) == r->epoch;
 }
 
-/* Where a record of `len` bytes may go, or NO_SPACE. A tail that claims more than was
- * published frees nothing; one that lies otherwise costs the consumer its own records.
- * The place is inside the arena whatever the tail says. */
+/* Where `len` bytes may go, 0 for a descriptor alone, or NO_SPACE. A tail that claims more
+ * than was published frees nothing; one that lies otherwise costs the consumer its own
+ * records. The place is inside the arena whatever the tail says. */
 static uint32_t find_space(struct wg_ring_out *r, uint32_t len)
 {
     uint32_t live = r->head - ring_load(r->end.theirs + RING_C_TAIL);
@@ -67,32 +76,38 @@ static uint32_t wait_for_space(struct wg_ring_out *r, uint32_t len)
     return at;
 }
 
-/* Writes packets [first, last) of one train as a record; dropped ones are passed over. */
+/* Writes packets [first, last) of one train as a record; dropped ones are passed over.
+ * The table goes to `at`, and behind it the packets unless they are in the arena. */
 static void put_record(struct wg_ring_out *r, struct wg_batch *b, uint32_t first, uint32_t last,
                        uint32_t packets, uint32_t at)
 {
-    uint8_t *record = r->end.own + RING_ARENA + at;
-    uint32_t k = 0, off = round16(packets * 4);
+    bool copy = r->lent == NO_SPACE;
+    uint32_t entry = at, off = at + round16(packets * ENTRY);
     const struct wg_packet *lead = NULL;
     for (uint32_t i = first; i < last; i++) {
         const struct wg_packet *p = &b->packet[i];
         if (!p->live)
             continue;
         lead = p;
-        memcpy(record + 4 * k++, &p->len, 4);
-        memcpy(record + off, b->bytes + p->off, p->len);
-        off += round16(p->len);
+        const uint32_t where[2] = {copy ? off : r->lent + p->off, p->len};
+        memcpy(arena(r) + entry, where, ENTRY);
+        entry += ENTRY;
+        if (copy) {
+            memcpy(arena(r) + off, b->bytes + p->off, p->len);
+            off += round16(p->len);
+        }
         count(&r->port.bytes_out, p->len);
     }
     uint8_t *d = r->end.own + RING_DESCRIPTOR_TABLE + (r->head % RING_DESCRIPTORS) * RING_DESCRIPTOR_SIZE;
-    const uint32_t facts[4] = {at, off, packets, lead->tos};
-    memcpy(d + RING_D_OFFSET, facts, sizeof facts);
+    const uint32_t facts[3] = {at, packets, lead->tos};
+    memcpy(d + RING_D_TABLE, facts, sizeof facts);
     if (r->end.datagrams && b->endpoints)
         memcpy(d + RING_D_ENDPOINT, &b->endpoint[lead->ep], sizeof(struct wg_endpoint));
     else
         memset(d + RING_D_ENDPOINT, 0, sizeof(struct wg_endpoint));
     r->start[r->head % RING_DESCRIPTORS] = r->place;
-    r->place += (off + RING_RECORD_ALIGN - 1) / RING_RECORD_ALIGN * RING_RECORD_ALIGN;
+    if (copy)
+        r->place += aligned(off - at);
     r->head++;
     count(&r->port.packets_out, packets);
     count(&r->port.calls_out, 1);
@@ -111,9 +126,9 @@ static uint32_t train(const struct wg_ring_out *r, const struct wg_batch *b, uin
             continue;
         if (p->tos != lead->tos || (r->end.datagrams && p->ep != lead->ep) ||
             *packets == RING_RECORD_PACKETS ||
-            round16(table + 4) + *bytes + round16(p->len) > RING_RECORD_BYTES)
+            round16(table + ENTRY) + *bytes + round16(p->len) > RING_RECORD_BYTES)
             break;
-        table += 4;
+        table += ENTRY;
         *bytes += round16(p->len);
         ++*packets;
     }
@@ -133,13 +148,34 @@ static void publish(struct wg_ring_out *r, uint32_t before)
     }
 }
 
+static uint8_t *ring_lend(struct wg_port *port)
+{
+    struct wg_ring_out *r = (struct wg_ring_out *)port;
+    r->lent = attached(r) ? find_space(r, LENT) : NO_SPACE;
+    return r->lent == NO_SPACE ? NULL : arena(r) + r->lent;
+}
+
+/* Is the batch received into the arena? False too when that was in an epoch before. */
+static bool lent_to(const struct wg_ring_out *r, const struct wg_batch *b)
+{
+    return r->lent != NO_SPACE && b->bytes == arena(r) + r->lent;
+}
+static bool in_arena(const struct wg_ring_out *r, const struct wg_batch *b)
+{
+    return (uintptr_t)b->bytes - (uintptr_t)arena(r) < r->end.arena_size;
+}
+
 /* One wait a batch at most, and none while the last was in vain: a slow consumer holds
  * its producer back, a dead or hostile one does not. */
 static void ring_send(struct wg_port *port, struct wg_batch *b)
 {
     struct wg_ring_out *r = (struct wg_ring_out *)port;
-    bool open = attached(r), waited = false;
-    uint32_t published = r->head;
+    bool open = attached(r), waited = false, lent = lent_to(r, b);
+    uint32_t before = r->head, published = before, tables = lent ? r->lent + round16(b->used) : 0;
+    if (!lent) {
+        r->lent = NO_SPACE;
+        open &= !in_arena(r, b);
+    }
     for (uint32_t i = 0; i < b->n;) {
         if (b->packet[i].live && b->packet[i].len > WG_PACKET_MAX)
             batch_drop(b, &b->packet[i], WG_DROP_too_big);
@@ -148,7 +184,7 @@ static void ring_send(struct wg_port *port, struct wg_batch *b)
             continue;
         }
         uint32_t packets, bytes, end = train(r, b, i, &packets, &bytes), at = NO_SPACE;
-        bytes = (bytes + RING_RECORD_ALIGN - 1) / RING_RECORD_ALIGN * RING_RECORD_ALIGN;
+        bytes = lent ? 0 : aligned(bytes);
         if (open)
             at = find_space(r, bytes);
         if (open && at != NO_SPACE) {
@@ -159,13 +195,18 @@ static void ring_send(struct wg_port *port, struct wg_batch *b)
             waited = true;
             at = wait_for_space(r, bytes);
         }
-        if (at == NO_SPACE)
+        if (at == NO_SPACE) {
             count(&b->drops[open ? WG_DROP_queue_full : WG_DROP_ring_detached], packets);
-        else
-            put_record(r, b, i, end, packets, at);
+        } else {
+            put_record(r, b, i, end, packets, lent ? tables : at);
+            tables += packets * ENTRY;
+        }
         i = end;
     }
+    if (lent && r->head != before)
+        r->place += aligned(tables - r->lent);
     publish(r, published);
+    r->lent = NO_SPACE;
 }
 
 /* A consumer that starts later than the producer is answered before there is traffic. */
@@ -184,6 +225,8 @@ int ring_out_init(struct wg_ring_out *r, uint8_t *own, size_t own_size, const ui
         return -EINVAL;
     r->port.send = ring_send;
     r->port.service = ring_service;
+    r->port.lend = ring_lend;
+    r->lent = NO_SPACE;
     ring_wait_on(&r->port, &r->end.space);
     r->epoch = o.seed | 1;
     ring_store(own + RING_P_REQUEST_SEEN, 0); /* before anything else of the old epoch goes */

@@ -328,6 +328,6 @@ void seal_stage_init(struct wg_crypto_stage *s, struct wg_plane *plane, uint32_t
     s->queue = queue;
     s->lock = queue * 2;
     s->mtu = mtu;
-    s->stage = (struct wg_stage){.pull = seal_pull, .run = seal_run, .sent = seal_sent,
+    s->stage = (struct wg_stage){.pull = seal_pull, .run = seal_run, .secret = true, .sent = seal_sent,
                                  .waker = queue ? NULL : &plane->seal_waker};
 }
