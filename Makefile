@@ -61,7 +61,7 @@ bench: setup
 	@[ ! -e .cache/micro-before.json ] || $(PY) -m pyperf compare_to --table .cache/micro-before.json .cache/micro.json
 	@$(PY) benchmarks/scaling.py $(QUICK)
 	@$(PY) benchmarks/cores.py $(QUICK)
-	@$(PY) benchmarks/breakdown.py $(QUICK) $(filter --readme,$(BENCH_ARGS))
+	@$(PY) benchmarks/breakdown.py $(QUICK) $(filter --readme --congestion=%,$(BENCH_ARGS))
 	@$(PY) benchmarks/tunnel.py $(BENCH_ARGS)
 
 fuzz: setup

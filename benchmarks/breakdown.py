@@ -61,11 +61,12 @@ def classify(lines: Iterable[str], whose: dict[int, str]) -> tuple[Counter, Coun
     return work, threads
 
 
-def record(tunnel, seconds: float, data: Path) -> Throughput:
+def record(tunnel, seconds: float, congestion: str | None, data: Path) -> Throughput:
     """Samples to the file `data` while a stream runs. HostError with perf's words;
     RuntimeError with iperf3's."""
     with ThreadPoolExecutor(1) as pool:
-        stream = pool.submit(iperf3, tunnel.b, tunnel.a, tunnel.address, seconds=seconds + 2)
+        stream = pool.submit(iperf3, tunnel.b, tunnel.a, tunnel.address, seconds=seconds + 2,
+                             congestion=congestion)
         time.sleep(0.7)
         perf = subprocess.run(["perf", "record", "-q", "-a", "-F", f"{HERTZ}", "-e", "cpu-clock", "-o", data,
                                "--", "sleep", f"{seconds}"], capture_output=True, text=True)
@@ -81,13 +82,13 @@ def samples(data: Path) -> list[str]:
                           capture_output=True, text=True, check=True).stdout.splitlines()
 
 
-def profile(name: str, seconds: float) -> dict:
+def profile(name: str, seconds: float, congestion: str | None) -> dict:
     peer = next(p for p in PEERS if p.name == name)
     with tempfile.TemporaryDirectory() as directory:
         data = Path(directory, "perf.data")
         with joined(peer, False) as tunnel:
             whose, others = owners(tunnel), machine.settle(3)
-            carried = record(tunnel, seconds, data)
+            carried = record(tunnel, seconds, congestion, data)
         work, threads = classify(samples(data), whose)
     total = sum(work.values())
     if not total:
@@ -112,6 +113,7 @@ def ceilings(shares: dict[str, dict[str, float]], gbps: float) -> dict[str, floa
 def main() -> int:
     p = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     p.add_argument("--quick", action="store_true", help="short runs: an impression, no result")
+    p.add_argument("--congestion", metavar="NAME", help="TCP's algorithm (the host's own)")
     p.add_argument("--readme", action="store_true", help="put the result into docs/performance.md too")
     p.add_argument("--json", action="store_true", help="print the result as JSON")
     args = p.parse_args()
@@ -121,11 +123,11 @@ def main() -> int:
     try:
         need("ip", "nsenter", "unshare", "wg", "iperf3", "ping", "nft", "readelf")
         with machine.weight(-10):
-            runs = {name: profile(name, 2 if args.quick else 6) for name in ("wgpy", ENCRYPTOR)}
+            runs = {name: profile(name, 2 if args.quick else 6, args.congestion) for name in ("wgpy", ENCRYPTOR)}
     except (HostError, RuntimeError, TimeoutError) as error:
         print(f"breakdown.py: no profile, {error}", file=sys.stderr)
         return 0
-    result = {"machine": machine.describe(), "runs": runs}
+    result = {"machine": machine.describe(args.congestion), "runs": runs}
     paths = breakdown_report.save(result, args.readme)
     print(json.dumps(result, ensure_ascii=False) if args.json else breakdown_report.text(result))
     print("\nwrote", *(os.path.relpath(path) for path in paths), file=sys.stderr)

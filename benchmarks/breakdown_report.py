@@ -50,7 +50,7 @@ def verdict(name: str, run: dict) -> str:
 
 def text(result: dict) -> str:
     m = result["machine"]
-    parts = [f"{m['date']}, {m['cores']} cores of {m['cpu']}, Linux {m['kernel']}, commit {m['commit'] or 'unknown'}"]
+    parts = [f"{m['date']}, {m['cores']} cores of {m['cpu']}, Linux {m['kernel']}, TCP {m['tcp']}, commit {m['commit'] or 'unknown'}"]
     for name, run in result["runs"].items():
         parts += [verdict(name, run), shares(run)]
     return "\n\n".join([*parts, ceilings(result)])

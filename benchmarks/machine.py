@@ -52,7 +52,8 @@ def weight(nice: int):
             group.write_text(before)
 
 
-def describe() -> dict[str, str | int]:
+def describe(congestion: str | None = None) -> dict[str, str | int]:
+    """`congestion`: TCP's algorithm, if not the one of this host."""
     cpu = [line.split(":", 1)[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines()
            if line.startswith("model name")]
     commit = subprocess.run(["git", "-C", str(ROOT), "rev-parse", "--short", "HEAD"],
@@ -62,5 +63,6 @@ def describe() -> dict[str, str | int]:
         "cpu": cpu[0] if cpu else platform.machine(),
         "cores": os.cpu_count() or 1,
         "kernel": platform.release(),
+        "tcp": congestion or Path("/proc/sys/net/ipv4/tcp_congestion_control").read_text().strip(),
         "commit": commit,
     }

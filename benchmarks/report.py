@@ -87,8 +87,8 @@ def table(result: dict) -> str:
 
 def notes(result: dict) -> str:
     m, others = result["machine"], result["others"]
-    lines = [f"{m['date']}, {m['cores']} cores of {m['cpu']}, Linux {m['kernel']}, commit "
-             f"{m['commit'] or 'unknown'}; {result['rounds']} interleaved rounds of "
+    lines = [f"{m['date']}, {m['cores']} cores of {m['cpu']}, Linux {m['kernel']}, TCP {m['tcp']}, "
+             f"commit {m['commit'] or 'unknown'}; {result['rounds']} interleaved rounds of "
              f"{result['seconds']:g} s.",
              "Versions: " + ", ".join(f"{k} {v}" for k, v in result["versions"].items() if v) + "."]
     if others["worst"] > others["limit"]:

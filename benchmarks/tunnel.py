@@ -31,6 +31,7 @@ def options() -> argparse.Namespace:
     p.add_argument("--peers", metavar="P,P", help="implementations: " + ", ".join(p.name for p in PEERS))
     p.add_argument("--rounds", type=int, help="interleaved rounds (3; quick 2)")
     p.add_argument("--seconds", type=float, help="of each TCP run (3; quick 1)")
+    p.add_argument("--congestion", metavar="NAME", help="TCP's algorithm (the host's own)")
     p.add_argument("--patience", type=float, default=3.0,
                    help="seconds to wait for a quiet moment before each measurement (3)")
     p.add_argument("--json", action="store_true", help="print the result as JSON")
@@ -61,7 +62,7 @@ def measure(tunnels: dict, todo: list, rounds: int, effort: Effort, patience: fl
                     run["error"] = str(error)
                 runs.append(run)
                 shown = "  ".join(f"{k} {v:.4g}" for k, v in run["figures"].items())
-                print(f"round {number}  {name:<20} {shown or run.get('error')}",
+                print(f"round {number}  {name:<20} {shown or run.get('error', 'nothing to measure')}",
                       file=sys.stderr, flush=True)
     return runs
 
@@ -70,7 +71,7 @@ def compare(args: argparse.Namespace) -> dict:
     wanted = args.peers.split(",") if args.peers else [p.name for p in PEERS]
     only = args.only.split(",") if args.only else [w.name for w in WORKLOADS]
     quick = QUICK if args.quick else FULL
-    effort = Effort(args.seconds or quick.seconds, quick.probe, quick.steps, quick.pings)
+    effort = Effort(args.seconds or quick.seconds, quick.probe, quick.steps, quick.pings, args.congestion)
     rounds = args.rounds or (2 if args.quick else 3)
     absent = {p.name: why for p in PEERS if p.name in wanted and (why := available(p))}
     peers = [p for p in PEERS if p.name in wanted and p.name not in absent]
@@ -90,7 +91,7 @@ def compare(args: argparse.Namespace) -> dict:
             runs += measure(tunnels, todo, rounds, effort, args.patience, others)
     names = [p.name for p in peers]
     return {
-        "machine": machine.describe(), "peers": names, "reference": REFERENCE,
+        "machine": machine.describe(args.congestion), "peers": names, "reference": REFERENCE,
         "versions": {p.name: version(p) for p in peers}, "absent": absent,
         "rounds": rounds, "seconds": effort.seconds,
         "others": {"median": statistics.median(others), "worst": max(others), "limit": machine.QUIET},

@@ -22,6 +22,7 @@ class Effort:
     probe: float         # of each step of the search for a UDP rate
     steps: int
     pings: int
+    congestion: str | None = None  # TCP's algorithm, None: the host's
 
 
 Measure = Callable[[Pair, Effort], dict[str, float | list[int]]]
@@ -46,18 +47,18 @@ def build() -> None:
         subprocess.run(["cc", "-O2", "-Wall", "-o", str(UDPLOAD), str(source)], check=True)
 
 
-def _streams(t: Pair, seconds: float, count: int, both_ways: bool) -> list[Throughput]:
+def _streams(t: Pair, effort: Effort, count: int, both_ways: bool) -> list[Throughput]:
     ways = [(t.b, t.a, t.address, 5201)] + [(t.a, t.b, t.back, 5202)] * both_ways
     with ThreadPoolExecutor(len(ways)) as pool:
-        started = [pool.submit(iperf3, server, client, address, port=port, seconds=seconds,
-                               streams=count) for server, client, address, port in ways]
+        started = [pool.submit(iperf3, server, client, address, port=port, streams=count,
+                               seconds=effort.seconds, congestion=effort.congestion) for server, client, address, port in ways]
         return [run.result() for run in started]
 
 
 def tcp(key: str, count: int = 1, both_ways: bool = False) -> Measure:
     def run(t: Pair, effort: Effort) -> dict[str, float]:
         before = t.cpu()
-        got = _streams(t, effort.seconds, count, both_ways)
+        got = _streams(t, effort, count, both_ways)
         cpu = t.cpu() - before
         gigabytes = sum(g.bits_per_second * g.seconds for g in got) / 8e9
         if not gigabytes:
@@ -71,11 +72,13 @@ def tcp(key: str, count: int = 1, both_ways: bool = False) -> Measure:
 
 def line(t: Pair, effort: Effort) -> dict[str, float]:
     """What the daemons of one end use of a core while TCP is held to LINE (P1), in percent."""
+    if not t.ends:
+        return {}
     before = t.cpu()
-    got = iperf3(t.b, t.a, t.address, seconds=effort.seconds, bitrate=f"{LINE:.0f}")
+    got = iperf3(t.b, t.a, t.address, seconds=effort.seconds, bitrate=f"{LINE:.0f}", congestion=effort.congestion)
     if got.bits_per_second < 0.98 * LINE:
         raise Failed(f"{got.bits_per_second / 1e6:.0f} Mbit/s at most")
-    return {"line_core": 100 * (t.cpu() - before) / got.seconds / 2} if t.ends else {}
+    return {"line_core": 100 * (t.cpu() - before) / got.seconds / 2}
 
 
 def _offer(t: Pair, size: int, rate: float, seconds: float) -> tuple[float, float, float]:

@@ -78,9 +78,10 @@ class Throughput:
 def iperf3(server, client, address: str, *, seconds: int = 3,
            megabytes: float | None = None, udp: bool = False, bitrate: str = "0",
            length: int | None = None, streams: int = 1, reverse: bool = False,
-           port: int = 5201) -> Throughput:
+           port: int = 5201, congestion: str | None = None) -> Throughput:
     """Received throughput from client to server, or back with `reverse`. `server` None
-    means that one is running at the address already. RuntimeError in iperf3's words."""
+    means that one is running at the address already; `congestion` is TCP's algorithm, None
+    the host's. RuntimeError in iperf3's words."""
     process = None
     if server is not None:
         process = server.popen("iperf3", "-s", "-1", "-p", port, "--forceflush",
@@ -93,6 +94,7 @@ def iperf3(server, client, address: str, *, seconds: int = 3,
     argv += ["-u"] if udp else []
     argv += ["-b", bitrate] if udp or bitrate != "0" else []
     argv += ["-l", length] if length else []
+    argv += ["-C", congestion] if congestion else []
     argv += ["-R"] if reverse else []
     try:
         report = _until_accepted(client, argv, seconds + 20)
