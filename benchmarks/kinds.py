@@ -4,7 +4,7 @@ import re
 import subprocess
 from functools import cache
 
-from wgpy._fast import plane
+from wgpy._fast import plane, ports
 
 AEAD, OFFLOAD, RINGS, PLANE = "AEAD", "split, merge, checksums", "rings", "rest of the data plane"
 USER, COPIES, SCHEDULING = "other user code", "system calls' copies", "scheduling, polling"
@@ -20,7 +20,6 @@ COLOURS = {AEAD: "#c0392b", OFFLOAD: "#1b6ca8", RINGS: "#6fa8d0", PLANE: "#b7d4e
 _TABLE = [(re.compile(where), re.compile(what), kind) for where, what, kind in (
     (r"libcrypto\..*", r".*", AEAD),
     (r"(ports|plane)\..*", r"(csum|ip4?|merge|split|ecn)(_.*)?|advance|intact", OFFLOAD),
-    (r"ports\..*", r"ring_.*|(take|put|read)_record|(find|wait_for)_space|publish|ask_anew|ready|wake_up", RINGS),
     (r"(ports|plane)\..*", r".*", PLANE),
     (r"\[kernel.*", r"(pv_)?native_safe_halt|.*_idle(_.*)?|cpuidle.*|mwait.*", IDLE),
     (r"\[kernel.*", r"_?copy_(from|to)_(iter|user).*|__copy_.*|copy_(mc|user)_.*|rep_movs.*", COPIES),
@@ -35,15 +34,15 @@ _TABLE = [(re.compile(where), re.compile(what), kind) for where, what, kind in (
 
 
 @cache
-def aead_functions() -> frozenset[str]:
-    """The backends' static functions, whatever they are called: the symbol table lists
-    them after the name of their source file."""
-    listed = subprocess.run(["readelf", "-sW", plane.__file__], capture_output=True, text=True, check=True)
+def functions(library: str, sources: str) -> frozenset[str]:
+    """Static functions of source files whose names begin so, whatever the functions are
+    called: the symbol table lists them after the name of their file."""
+    listed = subprocess.run(["readelf", "-sW", library], capture_output=True, text=True, check=True)
     found, source = set(), ""
     for fields in map(str.split, listed.stdout.splitlines()):
         if fields[3:4] == ["FILE"]:
             source = fields[7] if len(fields) > 7 else ""
-        elif fields[3:4] == ["FUNC"] and source.startswith("aead"):
+        elif fields[3:4] == ["FUNC"] and source.startswith(sources):
             found.add(fields[7])
     return frozenset(found)
 
@@ -53,8 +52,9 @@ def kind(where: str, what: str, room: bool) -> str:
     """`where`: the object's path as perf tells it. In a `room` of the encryptor what the
     C library copies goes into and out of rings; in one process it is split and merged."""
     where, name = os.path.basename(where), re.sub(r"\.(constprop|isra|part|cold|\d).*", "", what)
-    if where == os.path.basename(plane.__file__) and what in aead_functions():
-        return AEAD
+    for module, sources, of in ((plane, "aead", AEAD), (ports, "ring", RINGS)):
+        if where == os.path.basename(module.__file__) and what in functions(module.__file__, sources):
+            return of
     if where.startswith("libc.") and "mem" in name:
         return RINGS if room else OFFLOAD
     return next((k for o, s, k in _TABLE if o.fullmatch(where) and s.fullmatch(name)), USER)

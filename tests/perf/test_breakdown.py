@@ -16,7 +16,7 @@ import kinds  # noqa: E402
     ("/usr/lib/libcrypto.so.3", "ChaCha20_ctr32", False, kinds.AEAD),
     (plane.__file__, "seal_run", True, kinds.PLANE),
     (ports.__file__, "csum_add", False, kinds.OFFLOAD),
-    (ports.__file__, "ring_send.cold", True, kinds.RINGS),
+    (ports.__file__, "ring_send", True, kinds.RINGS),
     ("/usr/lib/libc.so.6", "__memmove_avx_unaligned_erms", True, kinds.RINGS),
     ("/usr/lib/libc.so.6", "__memmove_avx_unaligned_erms", False, kinds.OFFLOAD),
     ("[kernel.kallsyms]", "_copy_from_iter", False, kinds.COPIES),
