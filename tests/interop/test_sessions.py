@@ -154,6 +154,7 @@ def test_persistent_keepalive(arena, who):
     """It brings the session up by itself and repeats as an empty packet."""
     initiator, responder = arena.prepare(Case(who))
     initiator.peers = (replaced(initiator, keepalive=1),)
+    time.sleep(0.6)  # the addresses are new: a session already there would be told
     with Capture(arena.near) as capture:
         arena.apply()
         initiator.wait_handshake()

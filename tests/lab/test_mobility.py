@@ -6,7 +6,8 @@ import time
 import pytest
 from wgpy.lab.encryptors import PORT, Pair
 from wgpy.lab.leaks import Heartbeat
-from wgpy.lab.traffic import ping, pinging
+from wgpy.lab.netns import wait_until
+from wgpy.lab.traffic import one_way, ping, pinging
 from wgpy.lab.wire import Capture
 
 pytestmark = pytest.mark.netns
@@ -63,8 +64,28 @@ def test_move_under_traffic(moving, move):
     assert {s.destination for s in late[len(late) // 2:] if not s.outgoing} == {expected}, "and is found there"
 
 
+@pytest.mark.parametrize("move", (address, interface))
+def test_who_only_receives_is_found_after_a_move(moving, move):
+    """A keepalive from the new place tells the sender; without it nothing would come for
+    10 s, until what was received has to be answered."""
+    pair, mover, stayer = moving
+    with Capture(pair.internet, f"to-{stayer.name}") as wire, \
+            one_way(stayer.host, mover.host, mover.address) as arrived:
+        time.sleep(2 * SETTLED)  # what a start asks for again is over
+        assert arrived
+        expected = move(pair, mover)
+        moved = time.monotonic()
+        time.sleep(SETTLED / 2)
+        before = len(arrived)
+        wait_until(lambda: len(arrived) > before, 4, "datagrams after the move")
+    late = [s for s in wire.frames() if s.time > moved]
+    assert {s.source for s in late if s.outgoing and s.kind == 4} == {expected}
+    assert not [s for s in late if s.kind in HANDSHAKE]
+
+
 def test_several_moves_of_both_ends(moving):
-    """Both ends talk: who only listens cannot be found after a move, in any WireGuard."""
+    """A NAT gives the other end another port each time, which that end cannot know: it
+    talks."""
     pair, mover, stayer = moving
     with Heartbeat(pair), Capture(pair.internet, f"to-{stayer.name}") as wire, \
             pinging(mover.host, stayer.address, interval=INTERVAL) as there:

@@ -6,12 +6,13 @@ import threading
 import time
 
 import pytest
-from wgpy.lab.traffic import fetch, file_server, ping, pinging
+from wgpy.lab.netns import wait_until
+from wgpy.lab.traffic import fetch, file_server, one_way, ping, pinging
 from wgpy.lab.two_sites import INSIDE4, TwoSites, endpoint
 from wgpy.lab.wire import Capture
 
 pytestmark = pytest.mark.netns
-INITIATION = 1
+INITIATION, TRANSPORT = 1, 4
 MOVES = 8
 
 
@@ -24,8 +25,8 @@ def served(tmp_path):
 
 def test_tcp_goes_on_through_many_moves(served):
     """Another address every 0.2 s; downloads go on with the right contents and without
-    a handshake; the other side follows to the last address. A ping from the mover keeps
-    it talking: who only listens cannot be found after a move, in any WireGuard."""
+    a handshake; the other side follows to the last address. A ping from the mover tells
+    it each address at once."""
     directory, expected = served
     with TwoSites("wgpyd") as sites:
         mover, stayer = sites.a, sites.b
@@ -54,6 +55,27 @@ def test_tcp_goes_on_through_many_moves(served):
         assert seen[0].lost <= MOVES
         assert stayer.peer().endpoint == endpoint(addresses[-1], mover.port)
         assert stayer.peer().handshake == handshake
+
+
+@pytest.mark.parametrize("outside", (4, 6))
+def test_who_only_receives_is_found_after_a_move(outside):
+    """One keepalive from the new address tells the sender. Without it nothing would come
+    for 10 s, until what was received has to be answered."""
+    with TwoSites("wgpyd", outside=outside) as sites:
+        mover, stayer = sites.a, sites.b
+        assert ping(mover.host, INSIDE4[1], wait=3).lost == 0
+        with Capture(stayer.host) as capture, one_way(stayer.host, mover.host, INSIDE4[0]) as arrived:
+            wait_until(lambda: arrived, 3, "datagrams before the move")
+            new, bits, how = ("198.51.100.77", 24, "") if outside == 4 else ("2001:db8:51::77", 64, "nodad")
+            mover.host.batch(f"address delete {sites.outside[0]}/{bits} dev eth0",
+                             f"address add {new}/{bits} dev eth0 {how}")
+            moved = time.monotonic()
+            time.sleep(0.2)
+            before = len(arrived)
+            wait_until(lambda: len(arrived) > before, 4, "datagrams after the move")
+        assert stayer.peer().endpoint == endpoint(new, mover.port)
+        told = [f for f in capture.frames() if not f.outgoing and f.time > moved and f.kind]
+        assert [(f.kind, f.source[0]) for f in told] == [(TRANSPORT, new)]
 
 
 def test_outside_link_goes_and_comes_back():

@@ -10,7 +10,7 @@ from wgpy.config.model import HostPort, PeerChange, Prefix, PrefixChange, SetReq
 from wgpy.crypto.apply import Applier
 from wgpy.crypto.engine import HANDSHAKES_A_TURN, Engine
 from wgpy.errors import WgpyError
-from wgpy.notices import KEY_NEEDED, Endpoint
+from wgpy.notices import CONFIRMED, KEY_NEEDED, Endpoint
 from wgpy.protocol import effects as fx
 from wgpy.protocol.device import Device, Instant
 from wgpy.suite import registry
@@ -93,6 +93,68 @@ def test_keys_are_zeroed_after_install_even_when_it_fails(pair):
             Applier(a.engine.device, a.plane, {b.public: slot}).run(
                 [fx.InstallKeypair(peer, 1, 2, True, send, receive)], Instant(1, 1))
             assert not any(send) and not any(receive)
+
+
+def keepalives(node):
+    return [slot for what, slot in node.plane.calls if what == "keepalive"]
+
+
+def later(clock, node, ns):
+    clock.ns += ns
+    if (at := node.engine.next_deadline()) is not None and at <= clock.ns:
+        node.engine.on_deadline()
+
+
+def test_a_move_is_told_once_to_each_peer_with_a_session(pair):
+    """F4: a burst of network events gives one keepalive half a second after the first; a
+    peer without a session is not asked for one."""
+    clock, a, b = pair
+    a.add(os.urandom(32), endpoint=HostPort("192.0.2.3", 3))
+    handshake(a, b)
+    a.plane.calls.clear()
+    for _ in range(4):
+        a.engine.network_changed(moved=True)
+        later(clock, a, SECOND // 10)
+    assert keepalives(a) == [] and a.engine.next_deadline() == clock.ns + SECOND // 10
+    later(clock, a, SECOND // 10)
+    assert keepalives(a) == [1]
+    later(clock, a, SECOND)
+    assert keepalives(a) == [1]
+    a.engine.network_changed(moved=True)
+    later(clock, a, SECOND // 2)
+    assert keepalives(a) == [1, 1]
+
+
+def test_other_changes_of_the_network_send_nothing(pair):
+    clock, a, b = pair
+    handshake(a, b)
+    a.plane.calls.clear()
+    a.engine.network_changed(moved=False)
+    later(clock, a, SECOND)
+    assert keepalives(a) == [] and ("clear_source", 1) in a.plane.calls
+
+
+def test_no_keepalive_where_it_would_ask_for_a_handshake(pair):
+    """The responder may send only once the session is confirmed; nobody after 180 s."""
+    clock, a, b = pair
+    handshake(a, b)
+    b.engine.network_changed(moved=True)
+    later(clock, b, SECOND // 2)
+    assert keepalives(b) == []
+    b.plane.pending_notices = {1: CONFIRMED}
+    b.engine.on_notices()
+    b.engine.network_changed(moved=True)
+    later(clock, b, SECOND // 2)
+    assert keepalives(b) == [1]
+    clock.ns += 180 * SECOND
+    b.plane.slots[1]["keys"].clear()
+    b.engine.on_deadline()
+    b.engine.network_changed(moved=True)
+    later(clock, b, SECOND)
+    b.engine.stop()
+    b.engine.network_changed(moved=True)
+    later(clock, b, SECOND)
+    assert keepalives(b) == [1]
 
 
 def test_flood_is_taken_in_bounded_turns(pair):

@@ -15,9 +15,10 @@ from wgpy.crypto.clock import now as read_clock
 from wgpy.errors import WgpyError
 from wgpy.notices import CONFIRMED, Endpoint
 from wgpy.protocol.effects import SetEndpoint
-from wgpy.protocol.peer import State
+from wgpy.protocol.peer import NEVER, State
 
 HANDSHAKES_A_TURN = 32
+ROAM_PAUSE = SECOND // 2  # a change of network comes as a burst of events
 
 
 class Engine:
@@ -31,6 +32,7 @@ class Engine:
         self._slots: dict[bytes, int] = {}
         self._keys: dict[int, bytes] = {}
         self._applier = Applier(device, plane, self._slots)
+        self._roam_at: int | None = None
 
     def before_initiation(self, call) -> None:
         """`call(greatest stamp)` comes before each initiation of ours leaves."""
@@ -59,13 +61,17 @@ class Engine:
     def next_deadline(self) -> int | None:
         """CLOCK_BOOTTIME, ns."""
         deadline = self.device.deadline()
-        return None if deadline is None else deadline[0]
+        times = [t for t in (self._roam_at, deadline and deadline[0]) if t is not None]
+        return min(times, default=None)
 
     def on_deadline(self) -> None:
         now = self._clock()
         due = [peer for peer in self.device.due(now) if peer in self._slots]
         activity = {peer: self.plane.activity(self._slots[peer]) for peer in due}
         self._run(self.device.tick(now, activity), now)
+        if self._roam_at is not None and self._roam_at <= now.mono:
+            self._roam_at = None
+            self._greet(now.mono)
 
     def start(self) -> None:
         """The interface came up."""
@@ -100,10 +106,22 @@ class Engine:
             if self.plane.endpoint(slot) is not None and wanted(peer, slot):
                 self._run(self.device.reconnect(peer, now), now)
 
-    def clear_sources(self) -> None:
-        """Routes or addresses of the host changed: sticky sources may be wrong."""
+    def network_changed(self, moved: bool) -> None:
+        """Routes or addresses of the host changed: sticky sources may be wrong. `moved`:
+        peers may be sending to where we no longer are. ROAM_PAUSE after the first such
+        change each peer with a session gets one keepalive, from which it learns our new
+        place even if we only receive (F4)."""
         for slot in self._slots.values():
             self.plane.clear_source(slot)
+        if moved and self._roam_at is None:
+            self._roam_at = self._clock().mono + ROAM_PAUSE
+
+    def _greet(self, now: int) -> None:
+        """Without a keypair to send with, a keepalive would ask for a handshake."""
+        for key, slot in self._slots.items():
+            peer = self.device.peers[key]
+            if peer.usable_since != NEVER and any(at > now for at in peer.expiry.values()):
+                self.plane.keepalive(slot)
 
     # configuration
 

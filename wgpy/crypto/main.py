@@ -43,7 +43,8 @@ class Room(PumpRoom):
         self.site = read_site(fds.pop("site"))
         self.loop, self.engine = Loop(), None
         self.requests: dict[str, Callable[[dict, dict[str, int]], None]] = {
-            "ask": self._answer, "site": self._new_site, "network": lambda *_: self.engine.clear_sources(),
+            "ask": self._answer, "site": self._new_site,
+            "network": lambda message, _: self.engine.network_changed(message["network"] == "moved"),
             "connect": lambda *_: self.connect(), "admin": self._admit, "audit": self._new_audit}
         self.gate: Gate | None = None
 

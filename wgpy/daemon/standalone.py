@@ -39,7 +39,7 @@ class Standalone:
         self._loop, self._tun = loop, tun
         self._sockets: UdpSockets | None = None
         self._port = self._mark = 0
-        self._mtu = 0
+        self._mtu = self._index = 0
         self._restarted = 0.0
         self._pumps = Pumps(self.plane, tun, self._pump_ended)
         self._links = LinkMonitor(tun)
@@ -96,7 +96,7 @@ class Standalone:
         self._pumps.stop()
         if self._sockets is not None:
             self._sockets.close()
-            self.engine.clear_sources()
+            self.engine.network_changed(moved=True)
         self._sockets, self._port = sockets, sockets.port
         self._pumps.start(sockets.fds(), self._mtu)
 
@@ -111,6 +111,7 @@ class Standalone:
             log.info("the interface was deleted")
             self._loop.stop()
             return
+        self._index = 0 if link.foreign else link.index
         if link.mtu != self._mtu:
             self._mtu = link.mtu
             self._pumps.set_mtu(link.mtu)
@@ -152,8 +153,7 @@ class Standalone:
             self._follow(None)
 
     def _route_event(self, _events: int) -> None:
-        self._routes.read()
-        self.engine.clear_sources()
+        self.engine.network_changed(self._routes.read(self._index))
 
     def _pump_ended(self, source: str, code: int) -> None:
         self._loop.call_soon(lambda: self._recover(source, code))

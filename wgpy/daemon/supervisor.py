@@ -22,7 +22,7 @@ from wgpy.daemon.supervisor_room import RoomProcess
 from wgpy.errors import WgpyError
 from wgpy.isolate import kernel
 from wgpy.loop import READ, Loop
-from wgpy.red import links, rtnl
+from wgpy.red import links
 from wgpy.ring.backing import MemfdRing
 
 log = logging.getLogger("wgpy")
@@ -56,6 +56,7 @@ class Supervisor:
         self._order = itertools.count()
         self._rings: dict[str, MemfdRing] = {}
         self._monitors: list[socket.socket] = []
+        self._where = links.Whereabouts()
         self._up = self._stopping = self._looking = self._wan_runs = False
         self._written = ""
         self.rooms = {name: RoomProcess(self.loop, name, give, self._message, self._ended)
@@ -180,7 +181,7 @@ class Supervisor:
             self._connect(_SETTLE)
             self._connect(_REVIVE)
         if not self._up and all(r.state == "ready" for r in self.rooms.values()):
-            self._up = True
+            self._up, self._wan_runs = True, self.net.wan_runs()
             self.write_status()
             self.on_ready()
 
@@ -242,20 +243,15 @@ class Supervisor:
         self.loop.watch(s.fileno(), READ, lambda _: self._network_event(s, name))
 
     def _network_event(self, s: socket.socket, name: str | None) -> None:
-        kinds = set()
-        try:
-            while data := s.recv(65536):
-                kinds |= {kind for kind, _ in rtnl.messages(data)}
-        except BlockingIOError:
-            pass
-        except OSError:  # ENOBUFS: events were lost
-            kinds = {_NEWLINK}
-        if kinds & {_NEWLINK, _DELLINK} and (name or self.net.missing()):
+        happened = list(links.events(s))
+        if {kind for kind, _ in happened} & {_NEWLINK, _DELLINK, links.LOST} and (name or self.net.missing()):
             self._look_soon()
         if name == self.net.black and self._up:
-            self.rooms["crypto"].send({"network": "changed"})
             ran, self._wan_runs = self._wan_runs, self.net.wan_runs()
-            if self._wan_runs and not ran:
+            plugged = self._wan_runs and not ran
+            moved = any([self._where.moved(*event) for event in happened]) or plugged
+            self.rooms["crypto"].send({"network": "moved" if moved else "changed"})
+            if plugged:
                 self._connect(_REVIVE)
 
     def _look_soon(self) -> None:

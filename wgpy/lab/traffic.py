@@ -6,7 +6,9 @@ import json
 import math
 import re
 import signal
+import socket
 import subprocess
+import threading
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -65,6 +67,40 @@ def pinging(ns, address: str, *, interval: float = 0.05, size: int = 56):
         time.sleep(0.25)
         process.send_signal(signal.SIGINT)
         result.append(_parse_ping(process.communicate()[0], in_flight=int(0.25 / interval) + 1))
+
+
+@contextmanager
+def one_way(source, target, address: str, *, port: int = 9, interval: float = 0.02):
+    """IPv4 datagrams in the background for the length of the block, to a socket that
+    never answers; yields the growing list of when they arrived, time.monotonic()."""
+    arrived: list[float] = []
+    ends = []
+    for ns in (source, target):
+        with ns.entered():
+            ends.append(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+    stop = threading.Event()
+
+    def run():
+        while not stop.is_set():
+            try:
+                ends[0].sendto(b"one way", (address, port))
+                ends[1].recv(64)
+                arrived.append(time.monotonic())
+            except OSError:
+                pass  # nothing came in time, or there is no route for a moment
+            stop.wait(interval)
+
+    ends[1].bind((address, port))
+    ends[1].settimeout(interval)
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    try:
+        yield arrived
+    finally:
+        stop.set()
+        thread.join()
+        for s in ends:
+            s.close()
 
 
 @dataclass(frozen=True)

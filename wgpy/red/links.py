@@ -11,6 +11,7 @@ import logging
 import os
 import socket
 import struct
+import sys
 from typing import NamedTuple
 
 from wgpy.red import rtnl
@@ -23,7 +24,12 @@ _GROUPS_LINK = 0x1
 _GROUPS_ROUTES = 0x10 | 0x40 | 0x100 | 0x400  # addresses and routes, IPv4 and IPv6
 _RTM_NEWLINK, _RTM_DELLINK, _RTM_GETLINK = 16, 17, 18
 _RTM_NEWNSID, _RTM_GETNSID = 88, 90
+_RTM_NEWADDR, _RTM_DELADDR, _RTM_NEWROUTE, _RTM_DELROUTE = 20, 21, 24, 25
+_IFA_ADDRESS, _IFA_LOCAL, _RT_SCOPE_LINK = 1, 2, 253
+_RTA_OIF, _RTA_PRIORITY, _RTA_TABLE = 4, 6, 15
+_RTA_WHERE = (_RTA_OIF, 5, 7, 9, 18)  # _GATEWAY, _PREFSRC, _MULTIPATH, _VIA
 _IFF_UP = 0x1
+LOST = -1  # in place of a message's type
 
 
 class LinkState(NamedTuple):
@@ -40,6 +46,66 @@ def netlink_socket(groups: int) -> socket.socket:
     s.setblocking(False)
     s.bind((0, groups))
     return s
+
+
+def events(s: socket.socket):
+    """(type, payload) of each message that waits; LOST where the kernel had to drop some."""
+    while True:
+        try:
+            data = s.recv(65536)
+        except BlockingIOError:
+            return
+        except OSError:  # ENOBUFS; what is left wakes the socket's watcher again
+            yield LOST, memoryview(b"")
+            return
+        yield from rtnl.messages(data)
+
+
+class Whereabouts:
+    """Where a network namespace is found, as rtnetlink tells it: its addresses of more
+    than link scope, and its default routes."""
+
+    def __init__(self):
+        self._known: dict[tuple, tuple] = {}
+
+    def moved(self, kind: int, payload: memoryview, tunnel: int = 0) -> bool:
+        """Takes one event. A refresh of what is known already is no move, nor is anything
+        on the link of index `tunnel`; an IPv6 address is another one once it may be used."""
+        if kind == LOST:
+            self._known.clear()
+            return True
+        if kind in (_RTM_NEWADDR, _RTM_DELADDR):
+            place = _address(payload)
+        else:
+            place = _default_route(payload) if kind in (_RTM_NEWROUTE, _RTM_DELROUTE) else None
+        if place is None or tunnel and place[0] == tunnel:
+            return False
+        _, key, value = place
+        if kind in (_RTM_DELADDR, _RTM_DELROUTE):
+            self._known.pop(key, None)
+            return True
+        before, self._known[key] = self._known.get(key), value
+        return before != value
+
+
+def _address(payload: memoryview) -> tuple[int, tuple, tuple] | None:
+    """Link, what names the address, and whether it is used (linux/if_addr.h)."""
+    if len(payload) < 8:
+        return None
+    family, bits, flags, scope, index = struct.unpack_from("=BBBBI", payload)
+    found = rtnl.attributes(payload, 8)
+    key = family, index, bits, found.get(_IFA_ADDRESS), found.get(_IFA_LOCAL)
+    return (index, key, (flags,)) if scope < _RT_SCOPE_LINK else None
+
+
+def _default_route(payload: memoryview) -> tuple[int, tuple, tuple] | None:
+    """Link, what names a route to everywhere, and where it leads (linux/rtnetlink.h)."""
+    if len(payload) < 12 or payload[1]:
+        return None
+    found = rtnl.attributes(payload, 12)
+    return (int.from_bytes(found.get(_RTA_OIF, b""), sys.byteorder),
+            (payload[0], found.get(_RTA_TABLE), found.get(_RTA_PRIORITY)),
+            (payload[7], *(found.get(kind) for kind in _RTA_WHERE)))
 
 
 class LinkMonitor:
@@ -62,17 +128,11 @@ class LinkMonitor:
 
     def read(self) -> bool:
         """Empties the socket; true when state() may have changed."""
-        changed = False
-        while True:
-            try:
-                data = self._socket.recv(65536)
-            except BlockingIOError:
-                return changed
-            except OSError:  # ENOBUFS: events were lost
-                return True
-            changed |= any(self._concerns(*m) for m in rtnl.messages(data))
+        return any([self._concerns(*event) for event in events(self._socket)])
 
     def _concerns(self, kind: int, payload: memoryview) -> bool:
+        if kind == LOST:
+            return True
         if kind not in (_RTM_NEWLINK, _RTM_DELLINK) or len(payload) < 8:
             return False
         return self._last is None or struct.unpack_from("=i", payload, 4)[0] == self._last.index
@@ -128,7 +188,7 @@ class RouteMonitor:
     """`fileno()` is readable when an address or route of this namespace changed."""
 
     def __init__(self):
-        self._socket = netlink_socket(_GROUPS_ROUTES)
+        self._socket, self._where = netlink_socket(_GROUPS_ROUTES), Whereabouts()
 
     def fileno(self) -> int:
         return self._socket.fileno()
@@ -136,11 +196,7 @@ class RouteMonitor:
     def close(self) -> None:
         self._socket.close()
 
-    def read(self) -> None:
-        while True:
-            try:
-                self._socket.recv(65536)
-            except BlockingIOError:
-                return
-            except OSError:
-                continue
+    def read(self, tunnel: int) -> bool:
+        """Empties the socket; true when peers may have to learn where we are now.
+        `tunnel` is the index of the tunnel's own link here, or 0."""
+        return any([self._where.moved(*event, tunnel) for event in events(self._socket)])

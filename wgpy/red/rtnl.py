@@ -10,6 +10,7 @@ import types
 
 NLMSG_ERROR, NLM_F_REQUEST, NLM_F_ACK = 2, 1, 4
 _RTM_GETLINK = 18
+_TYPE_MASK = 0x3FFF  # linux/netlink.h: NLA_TYPE_MASK
 _HEADER = struct.Struct("=IHHII")
 
 
@@ -65,6 +66,18 @@ def request(kind: int, message_class: type, fields: dict, attributes: list) -> o
 def link(name: str) -> object:
     """An interface of this thread's namespace; OSError (ENODEV) when it is not there."""
     return request(_RTM_GETLINK, ifinfmsg.ifinfmsg, {}, [("IFLA_IFNAME", name)])
+
+
+def attributes(payload: memoryview, offset: int) -> dict[int, bytes]:
+    """Type -> value of what follows a message's fixed part; stops at a malformed one."""
+    found = {}
+    while offset + 4 <= len(payload):
+        length, kind = struct.unpack_from("=HH", payload, offset)
+        if length < 4 or offset + length > len(payload):
+            break
+        found[kind & _TYPE_MASK] = bytes(payload[offset + 4:offset + length])
+        offset += (length + 3) & ~3
+    return found
 
 
 def messages(data: bytes):
