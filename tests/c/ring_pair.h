@@ -108,6 +108,19 @@ static inline uint32_t receive(struct pair *p)
     return (uint32_t)n;
 }
 
+static inline void send_one(struct pair *p, uint32_t len, uint8_t fill)
+{
+    memset(queue(p->sent, len), fill, len);
+    send_all(p);
+}
+
+static inline void expect_one(struct pair *p, uint32_t len, uint8_t fill)
+{
+    CHECK(receive(p) == 1 && p->got->packet[0].len == len);
+    for (uint32_t i = 0; i < len; i++)
+        CHECK(p->got->bytes[p->got->packet[0].off + i] == fill);
+}
+
 /* Turns of both ends until the consumer has acknowledged the producer's epoch. */
 static inline void join(struct pair *p)
 {
