@@ -73,6 +73,16 @@ static inline struct wg_packet *batch_append(struct wg_batch *b, uint32_t len)
     return p;
 }
 
+/* The index of an endpoint that datagrams of the batch come from, WG_BATCH_PACKETS - 1 at
+ * most: the caller has checked that there are fewer. Neighbours that share one have one
+ * index, so that trains go on. */
+static inline uint16_t batch_endpoint(struct wg_batch *b, const struct wg_endpoint *e)
+{
+    if (!b->endpoints || memcmp(&b->endpoint[b->endpoints - 1], e, sizeof *e))
+        b->endpoint[b->endpoints++] = *e;
+    return (uint16_t)(b->endpoints - 1);
+}
+
 static inline void batch_drop(struct wg_batch *b, struct wg_packet *p, enum wg_drop why)
 {
     p->live = 0;

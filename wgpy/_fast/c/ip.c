@@ -51,7 +51,9 @@ static uint64_t sum_tail(uint64_t sum, const uint8_t *p, size_t n)
     return sum;
 }
 
-uint64_t csum_add(uint64_t sum, const uint8_t *p, size_t len)
+#define ALWAYS static inline __attribute__((always_inline))
+
+ALWAYS uint64_t add(uint64_t sum, const uint8_t *p, size_t len)
 {
     size_t whole = len & ~(size_t)7;
     for (size_t i = 0; i < whole; i += 8) {
@@ -62,7 +64,7 @@ uint64_t csum_add(uint64_t sum, const uint8_t *p, size_t len)
     return sum_tail(sum, p + whole, len - whole);
 }
 
-uint64_t csum_copy(uint64_t sum, uint8_t *restrict dst, const uint8_t *restrict src, size_t len)
+ALWAYS uint64_t copy(uint64_t sum, uint8_t *restrict dst, const uint8_t *restrict src, size_t len)
 {
     size_t whole = len & ~(size_t)7;
     for (size_t i = 0; i < whole; i += 8) {
@@ -73,6 +75,29 @@ uint64_t csum_copy(uint64_t sum, uint8_t *restrict dst, const uint8_t *restrict 
     }
     memcpy(dst + whole, src + whole, len - whole);
     return sum_tail(sum, src + whole, len - whole);
+}
+
+/* The same, vectorised for what this CPU and its system have. */
+#if defined(__x86_64__)
+__attribute__((target("avx2"))) static uint64_t add_avx2(uint64_t sum, const uint8_t *p, size_t len)
+{
+    return add(sum, p, len);
+}
+__attribute__((target("avx2"))) static uint64_t copy_avx2(uint64_t sum, uint8_t *restrict dst,
+                                                          const uint8_t *restrict src, size_t len)
+{
+    return copy(sum, dst, src, len);
+}
+#define HERE(name, ...) (__builtin_cpu_supports("avx2") ? name##_avx2(__VA_ARGS__) : name(__VA_ARGS__))
+#else
+#define HERE(name, ...) name(__VA_ARGS__)
+#endif
+
+uint64_t csum_add(uint64_t sum, const uint8_t *p, size_t len) { return HERE(add, sum, p, len); }
+
+uint64_t csum_copy(uint64_t sum, uint8_t *restrict dst, const uint8_t *restrict src, size_t len)
+{
+    return HERE(copy, sum, dst, src, len);
 }
 
 uint16_t csum_finish(uint64_t sum)

@@ -93,9 +93,10 @@ static int receive_one(struct wg_port *port, struct wg_batch *b, int fd)
     }
     uint8_t tos = 0;
     uint32_t segment = 0, len = (uint32_t)n;
-    uint16_t ep = (uint16_t)b->endpoints++;
-    endpoint_from(&b->endpoint[ep], &from);
-    read_control(&msg, &b->endpoint[ep], &tos, &segment);
+    struct wg_endpoint e;
+    endpoint_from(&e, &from);
+    read_control(&msg, &e, &tos, &segment);
+    uint16_t ep = batch_endpoint(b, &e);
     if (!segment || segment > len)
         segment = len;
     uint32_t off = 0;

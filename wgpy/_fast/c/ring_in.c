@@ -116,11 +116,7 @@ static bool take_record(struct wg_ring_in *r, struct wg_batch *b)
     if (!batch_has_room(b, rec.packets, r->port.in_place ? 0 : rec.bytes) ||
         (r->end.datagrams && b->endpoints == WG_BATCH_PACKETS))
         return false;
-    uint16_t ep = 0;
-    if (r->end.datagrams) {
-        ep = (uint16_t)b->endpoints++;
-        b->endpoint[ep] = rec.endpoint;
-    }
+    uint16_t ep = r->end.datagrams ? batch_endpoint(b, &rec.endpoint) : 0;
     for (uint32_t k = 0; k < rec.packets; k++) {
         struct wg_packet *p = append(r, b, rec.packet[k].offset, rec.packet[k].length);
         p->ep = ep;
