@@ -1,5 +1,6 @@
 """Where the key store's secret comes from: credentials and terminals (A2, I1)."""
 
+import mmap
 import os
 import pty
 import termios
@@ -10,6 +11,8 @@ import pytest
 from wgpy.crypto import keystore, unlock
 from wgpy.crypto.keystore import FileSlot, KeyStore
 from wgpy.crypto.sealed import Cost, Document, KeyStoreError, WrongKey
+from wgpy.crypto.unlock import Kept
+from wgpy.isolate import kernel
 
 GOOD, OTHER = b"correct horse", b"battery staple"
 PRIVATE = bytes(range(32))
@@ -111,16 +114,37 @@ def test_no_terminal():
 
 
 def test_a_console_passphrase_is_asked_once_for_a_node_whose_room_restarts(sealed):
-    kept, terminal = memfd(), Terminal(GOOD + b"\n")
-    fds = {"unlocked": kept, "tty": os.dup(terminal.tty)}
-    unlock.open_inherited(sealed, fds, "lima")
-    assert list(fds) == ["unlocked"] and GOOD not in os.pread(kept, 1000, 0)
+    page, terminal = kernel.secret_memory("t", mmap.PAGESIZE), Terminal(GOOD + b"\n")
+    fds = {"tty": os.dup(terminal.tty)}
+    unlock.open_inherited(sealed, fds, "lima", Kept(os.dup(page)))
+    assert not fds and GOOD not in mmap.mmap(page, mmap.PAGESIZE)[:]
     terminal.close()
-    store = unlock.open_inherited(sealed, {"unlocked": kept}, "lima")
+    store = unlock.open_inherited(sealed, {}, "lima", Kept(os.dup(page)))
     assert store.document.private_key == PRIVATE
     with pytest.raises(KeyStoreError, match="locked"):
-        unlock.open_inherited(created(OTHER), {"unlocked": kept}, "lima")
+        unlock.open_inherited(created(OTHER), {}, "lima", Kept(os.dup(page)))
+    assert not any(mmap.mmap(page, mmap.PAGESIZE)[:]), "a key that fits no more is forgotten"
     with pytest.raises(KeyStoreError, match="locked"):
-        unlock.open_inherited(sealed, {}, "lima")
+        unlock.open_inherited(sealed, {}, "lima", Kept(None))
     with pytest.raises(WrongKey):
-        unlock.open_inherited(sealed, {"credential": memfd(OTHER)}, "lima")
+        unlock.open_inherited(sealed, {"credential": memfd(OTHER)}, "lima", Kept(None))
+
+
+def test_what_is_kept_cannot_be_read_by_its_descriptor():
+    """F6: not from the supervisor, which holds it, nor through /proc."""
+    page = kernel.secret_memory("t", mmap.PAGESIZE)
+    kept = Kept(os.dup(page))
+    key = bytearray(b"k" * 32)
+    kept.keep(key)
+    assert kept.key() == b"k" * 32 and not any(key)
+    if "secretmem" in os.readlink(f"/proc/self/fd/{page}"):
+        for attempt in (lambda: os.pread(page, 32, 0), lambda: os.open(f"/proc/self/fd/{page}", os.O_RDONLY)):
+            with pytest.raises(OSError):
+                attempt()
+
+
+def test_without_memfd_secret_an_ordinary_one_serves(monkeypatch):
+    monkeypatch.setattr(kernel, "_MEMFD_SECRET", -1)
+    page = kernel.secret_memory("t", mmap.PAGESIZE)
+    Kept(os.dup(page)).keep(bytearray(b"k" * 32))
+    assert os.pread(page, 33, 0) == b"k" * 32 + b"\0"

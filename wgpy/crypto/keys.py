@@ -16,12 +16,12 @@ class Keys:
     bytes, then for each pre-shared key its name, padded to 32 bytes with zeros, and 32
     bytes. WgpyError if there is neither, or it does not open."""
 
-    def __init__(self, fds: dict[str, int], node: str = ""):
+    def __init__(self, fds: dict[str, int], kept: unlock.Kept, node: str = ""):
         self.store: KeyStore | None = None
         self.psks: Mapping[str, bytes | bytearray] = {}
         if "keys" in fds:
-            self.store = unlock.open_inherited(FileSlot(fds.pop("keys")), fds, node)
-            self._unlocked = fds.pop("unlocked", None)
+            self._kept = kept
+            self.store = unlock.open_inherited(FileSlot(fds.pop("keys")), fds, node, kept)
             if not self.store.document.private_key:
                 raise WgpyError("the key store has no private key: wgpy site seal FILE makes one")
             self.private_key, self.psks = bytes(self.store.document.private_key), self.store.document.psks
@@ -51,5 +51,4 @@ class Keys:
     def change_passphrase(self, old: bytearray, new: bytearray) -> None:
         """KeyStoreError, HostError."""
         self.sealed().change_passphrase(old, new)
-        if self._unlocked is not None:
-            unlock.keep(self.store, self._unlocked)
+        self._kept.keep(self.store.file_key)

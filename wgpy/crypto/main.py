@@ -18,6 +18,7 @@ from wgpy.crypto.commands import CHANGING, Administration, difference
 from wgpy.crypto.engine import Engine
 from wgpy.crypto.keys import Keys
 from wgpy.crypto.sites import request
+from wgpy.crypto.unlock import Kept
 from wgpy.errors import WgpyError
 from wgpy.isolate.control import Channel
 from wgpy.isolate.pumproom import PumpRoom, ring_end
@@ -48,9 +49,13 @@ class Room(PumpRoom):
             "connect": lambda *_: self.connect(), "admin": self._admit, "audit": self._new_audit}
         self.gate: Gate | None = None
 
+    def as_root(self) -> None:
+        """Locked memory is limited for others."""
+        self._kept = Kept(self.fds.pop("unlocked", None))
+
     def start(self) -> None:
         """Keys are read here, in the jailed process: its waiting parent never had them."""
-        self.keys = Keys(self.fds, self.site.node.name)
+        self.keys = Keys(self.fds, self._kept, self.site.node.name)
         plane = Plane(max_peers=MAX_PEERS, max_prefixes=MAX_PREFIXES, aead=self.options.get("aead"))
         self.engine = Engine(Device(registry.get("wireguard"), os.urandom), plane,
                              max_peers=MAX_PEERS, max_prefixes=MAX_PREFIXES)

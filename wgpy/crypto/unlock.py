@@ -1,6 +1,7 @@
 """Where the secret that opens a key store comes from: a credential's descriptor, or the
 administrator at a terminal. It lies in bytearrays, which the caller overwrites."""
 
+import mmap
 import os
 import termios
 
@@ -94,19 +95,44 @@ def open_at_terminal(slot: Slot, tty: int, name: str) -> KeyStore:
     raise AssertionError
 
 
-def open_inherited(slot: Slot, fds: dict[str, int], name: str) -> KeyStore:
-    """Takes `credential` and `tty` out of `fds`, and uses `unlocked`; the first that is
-    there and filled decides. `unlocked` is a memfd that only keeps the file key of a
-    console passphrase for a restart of the room; it is filled here and stays open.
-    KeyStoreError, HostError."""
-    kept = fds.get("unlocked")
+class Kept:
+    """The file key of a console passphrase, in a page that outlives this process: a
+    restart of the room need not ask again. Zeros: nothing is kept."""
+
+    def __init__(self, fd: int | None):
+        """Takes the page's descriptor over; without one nothing will be kept. OSError."""
+        self._page = None
+        if fd is not None:
+            try:
+                self._page = mmap.mmap(fd, mmap.PAGESIZE)
+            finally:
+                os.close(fd)
+
+    def key(self) -> bytearray | None:
+        """A copy."""
+        if self._page is None:
+            return None
+        with memoryview(self._page) as page:
+            key = bytearray(page[:KEY_SIZE])
+        return key if any(key) else None
+
+    def keep(self, key: bytearray) -> None:
+        """The argument is overwritten."""
+        if self._page is not None:
+            self._page[:KEY_SIZE] = key
+        wipe(key)
+
+
+def open_inherited(slot: Slot, fds: dict[str, int], name: str, kept: Kept) -> KeyStore:
+    """Takes `credential` and `tty` out of `fds`; what is kept decides, or the first of
+    them that is there. KeyStoreError, HostError."""
     sources = {n: fds.pop(n, None) for n in ("credential", "tty")}
     try:
-        if kept is not None and len(key := bytearray(os.pread(kept, KEY_SIZE, 0))) == KEY_SIZE:
+        if (key := kept.key()) is not None:
             try:
                 return KeyStore.open(slot, key=key)
             except WrongKey:  # sealed anew meanwhile
-                os.ftruncate(kept, 0)
+                kept.keep(bytearray(KEY_SIZE))
             finally:
                 wipe(key)
         if sources["credential"] is not None:
@@ -114,16 +140,9 @@ def open_inherited(slot: Slot, fds: dict[str, int], name: str) -> KeyStore:
         if sources["tty"] is None:
             raise KeyStoreError("the key store is locked: give a credential, or a terminal to ask at")
         store = open_at_terminal(slot, sources["tty"], name)
-        if kept is not None:
-            keep(store, kept)
+        kept.keep(store.file_key)
         return store
     finally:
         for fd in sources.values():
             if fd is not None:
                 os.close(fd)
-
-
-def keep(store: KeyStore, memfd: int) -> None:
-    key = store.file_key
-    os.pwrite(memfd, key, 0)
-    wipe(key)

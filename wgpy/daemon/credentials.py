@@ -1,12 +1,14 @@
 """What opens a node's key store, found outside the rooms and handed to crypto as a
 descriptor: nobody here reads it."""
 
+import mmap
 import os
 import shutil
 import subprocess
 from pathlib import Path
 
 from wgpy.errors import HostError
+from wgpy.isolate import kernel
 
 ENCRYPTED = ".cred"  # suffix of what systemd-creds(1) encrypted
 _SECONDS = 60
@@ -14,10 +16,10 @@ _SECONDS = 60
 
 def find(node: str, path: str | None) -> dict[str, int]:
     """Descriptors for the crypto room: of the credential `path`; else of systemd's
-    (LoadCredential=wgpy-NODE or wgpy); else the terminal. And a memfd in which the room
+    (LoadCredential=wgpy-NODE or wgpy); else the terminal. And a page in which the room
     keeps, for its restart, what a terminal or a change of the passphrase has unlocked.
     HostError."""
-    return _source(node, path) | {"unlocked": os.memfd_create("unlocked", os.MFD_CLOEXEC)}
+    return _source(node, path) | {"unlocked": kernel.secret_memory("unlocked", mmap.PAGESIZE)}
 
 
 def _source(node: str, path: str | None) -> dict[str, int]:

@@ -7,6 +7,7 @@ import resource
 import signal
 import tempfile
 import threading
+from collections.abc import Callable
 
 from wgpy.errors import HostError
 from wgpy.isolate import kernel, seccomp
@@ -26,15 +27,17 @@ def enter_network(netns: int | None) -> None:
         os.close(netns)
 
 
-def enter(room: str) -> None:
-    """Returns in the jailed process, pid 1 of its own pid namespace. The calling
-    process stays behind as its waiting parent and ends with its status."""
+def enter(room: str, as_root: Callable[[], None]) -> None:
+    """Returns in the jailed process, pid 1 of its own pid namespace, having called
+    `as_root` in it while it had root's rights. The calling process stays behind as its
+    waiting parent and ends with its status."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     kernel.unshare(kernel.CLONE_NEWPID)
     kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGKILL)
     child = os.fork()
     if child:
         _wait_for(child)
+    as_root()
     if room == "crypto":
         _lock_memory()
     _own_user_namespace(UIDS[room])

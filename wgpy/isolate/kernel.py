@@ -1,5 +1,6 @@
 """The system calls of isolation that Python 3.11 does not offer; OSError on failure.
-unshare(2), setns(2), mount(2), pivot_root(2), prctl(2), capset(2), landlock(7)."""
+unshare(2), setns(2), mount(2), pivot_root(2), prctl(2), capset(2), landlock(7),
+memfd_secret(2)."""
 
 import ctypes
 import os
@@ -19,6 +20,7 @@ _CAPABILITY_VERSION_3 = 0x20080522
 _libc = ctypes.CDLL(None, use_errno=True)
 _pivot_root = {"x86_64": 155, "i686": 217, "i386": 217, "aarch64": 41}
 _landlock = {"create": 444, "restrict": 446}
+_MEMFD_SECRET = 447
 
 
 def _call(function, *args) -> int:
@@ -58,6 +60,18 @@ def prctl(option: int, arg: int = 0, arg3: int = 0) -> int:
 def lock_memory(future: bool) -> None:
     """Nothing that this process has touched goes to swap, nor what it will map."""
     _call(_libc.mlockall, MCL_CURRENT | MCL_ONFAULT | (MCL_FUTURE if future else 0))
+
+
+def secret_memory(name: str, size: int) -> int:
+    """A descriptor of memory to be mapped, which never goes to swap, and which neither
+    read(2) nor an open of /proc/PID/fd gives away; where the kernel has no
+    memfd_secret(2), an ordinary memfd."""
+    try:
+        fd = _call(_libc.syscall, ctypes.c_long(_MEMFD_SECRET), ctypes.c_ulong(os.O_CLOEXEC))
+    except OSError:
+        fd = os.memfd_create(name, os.MFD_CLOEXEC)
+    os.ftruncate(fd, size)
+    return fd
 
 
 def drop_capabilities() -> None:

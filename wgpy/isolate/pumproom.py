@@ -24,13 +24,17 @@ def ring_end(fds: dict[str, int], ring: str) -> backing.End:
 
 class PumpRoom:
     """`pumps` and `ports` by name, filled by the room in its constructor, with the rights
-    of root, or in start(), jailed but not yet locked. run() is locked."""
+    of root, or in start(), jailed but not yet locked. run() is locked. as_root() is for
+    what the jailed process alone may have and needs root's rights to get."""
 
     def __init__(self, channel: Channel):
         self.channel = channel
         self.pumps: dict[str, Pump] = {}
         self.ports: dict[str, Port] = {}
         self._threads: list[threading.Thread] = []
+
+    def as_root(self) -> None:
+        pass
 
     def start(self) -> None:
         pass

@@ -31,7 +31,7 @@ def main() -> None:
     _preload()
     jail.enter_network(fds.pop("netns", None))
     running = module.Room(channel, options, fds)
-    jail.enter(room)
+    jail.enter(room, running.as_root)
     running.start()
     jail.lock(room)
     gc.collect()
