@@ -224,6 +224,8 @@ static uint32_t next_length;
 static uint32_t consecutive(uint32_t i) { (void)i; return next_length++; }
 static uint32_t shuffled(uint32_t i) { (void)i; return rnd(4) ? rnd(200) : rnd(2100); }
 static uint32_t train(uint32_t i) { (void)i; return next_length; }
+static uint32_t mostly_long(uint32_t i) { return rnd(8) ? 1250 + rnd(250) : shuffled(i); }
+static uint32_t jumbo(uint32_t i) { (void)i; return 8880 + rnd(60); }
 static uint32_t any(uint32_t i) { (void)i; return rnd(8) ? rnd(9000) : rnd(WG_PACKET_MAX + 1); }
 static uint32_t giants_then_none(uint32_t i) { return i < 2 ? WG_PACKET_MAX : 0; }
 static uint32_t longest(uint32_t i) { return i ? 1420 : WG_PACKET_MAX; }
@@ -254,13 +256,16 @@ static void check_lengths(const struct wg_aead *aead, const struct wg_aead *refe
         check_batch(aead, reference, ours, theirs, n, shuffled);
     for (next_length = 0; next_length < 1600; next_length += 97)
         check_batch(aead, reference, ours, theirs, 20, train);
+    for (uint32_t n = 1; n <= BATCH; n++)
+        check_batch(aead, reference, ours, theirs, n, mostly_long);
+    check_batch(aead, reference, ours, theirs, 9, jumbo);
     check_batch(aead, reference, ours, theirs, 12, any);
     check_batch(aead, reference, ours, theirs, 3, longest);
     check_batch(aead, reference, ours, theirs, BATCH_MAX, giants_then_none);
     for (long done = 0; done < packets;) {
         uint32_t n = 1 + rnd(BATCH);
 
-        check_batch(aead, reference, ours, theirs, n, rnd(20) ? shuffled : any);
+        check_batch(aead, reference, ours, theirs, n, rnd(20) ? rnd(3) ? shuffled : mostly_long : any);
         done += n;
     }
 }
