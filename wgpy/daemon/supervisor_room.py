@@ -20,6 +20,7 @@ _STABLE = 1.0            # s of being ready after which the back-off starts anew
 _SILENT = 8.0            # s without an answer after which a room is killed
 _MESSAGES_A_TICK = 64    # a room that sends more between two ticks is killed
 _LOG_BYTES_A_TICK = 16384
+_LOG_BYTES = 65536       # that a pipe holds
 _PEERS = 1024
 _UNPRINTABLE = re.compile(r"[^\x20-\x7e]")
 
@@ -58,7 +59,8 @@ class RoomProcess:
     # life
 
     def start(self) -> None:
-        """Returns at once; `state` becomes "ready" when the room says so."""
+        """Returns at once; `state` becomes "ready" when the room says so. OSError, with
+        nothing left open and no process."""
         options, fds = self._give()
         ours, theirs = control.pair()
         reader, writer = os.pipe()
@@ -71,6 +73,14 @@ class RoomProcess:
                 setsigmask=[], setsigdef=[signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE])
             self._pidfd = os.pidfd_open(self.pid)
             ours.send({"room": self.name} | options, fds)
+        except BaseException:
+            os.close(reader)
+            ours.close()
+            if self.pid:
+                os.kill(self.pid, signal.SIGKILL)
+                os.waitpid(self.pid, 0)
+                self.pid = 0
+            raise
         finally:
             for fd in (writer, null, *fds.values()):
                 os.close(fd)
@@ -146,24 +156,28 @@ class RoomProcess:
             self._peers = []
         self._on_message(self, message, fds)
 
-    def _copy_log(self) -> None:
+    def _copy_log(self) -> bool:
+        """False when there is nothing more to read now."""
         try:
             data = os.read(self._log, 4096)
         except BlockingIOError:
-            return
+            return False
         if not data:
             self._loop.forget(self._log)
-            return
+            return False
         self._logged += len(data)
         if self._logged > _LOG_BYTES_A_TICK:
-            return
+            return True
         for line in data.decode("ascii", "replace").splitlines():
             if line.strip():
                 self.last_line = _UNPRINTABLE.sub("?", line[:400])
                 log.info("%s", self.last_line)
+        return True
 
     def _ended(self) -> None:
-        self._copy_log()
+        for _ in range(_LOG_BYTES // 4096):
+            if not self._copy_log():
+                break
         _, status = os.waitpid(self.pid, 0)
         code = os.waitstatus_to_exitcode(status)
         if self.state != "stopping":

@@ -9,6 +9,7 @@ import socket
 import sys
 import threading
 
+from wgpy.errors import WgpyError
 from wgpy.isolate import control, jail
 
 CONTROL_FD = 3
@@ -29,11 +30,14 @@ def main() -> None:
     options, fds = first
     os.umask(0o077)
     _preload()
-    jail.enter_network(fds.pop("netns", None))
-    running = module.Room(channel, options, fds)
-    jail.enter(room, running.as_root)
-    running.start()
-    jail.lock(room)
+    try:
+        jail.enter_network(fds.pop("netns", None))
+        running = module.Room(channel, options, fds)
+        jail.enter(room, running.as_root)
+        running.start()
+        jail.lock(room)
+    except (WgpyError, OSError) as e:
+        sys.exit(f"{room}: {e}")
     gc.collect()
     gc.freeze()
     try:
