@@ -1,5 +1,6 @@
 """The files that the supervisor opens for crypto, and credentials (A2, I1)."""
 
+import errno
 import json
 import mmap
 import os
@@ -29,7 +30,7 @@ def test_the_trail_rotates_and_its_chain_goes_on(directory, monkeypatch):
         log.add("test", "x", "ok", i=i)
         fd = state.rotate()
         if fd is not None:
-            os.close(log.rotate(fd))
+            log.rotate(fd)
     files = admin.trails(directory)
     assert len(files) > 3 and [p.name for p in files][:2] == ["audit.log.001", "audit.log.002"]
     assert verify([(p.name, p.read_bytes()) for p in files]) == log.head
@@ -48,6 +49,23 @@ def test_crypto_dies_between_the_renaming_and_its_first_line(directory, monkeypa
     fds = state.give()
     AuditLog(fds["audit"], last_head(fds["audit.old"])).add("test", "y", "ok")
     assert verify([(p.name, p.read_bytes()) for p in admin.trails(directory)]).entries == 2
+    state.close()
+
+
+def test_a_rotation_that_fails_leaves_what_there_was(directory, monkeypatch):
+    monkeypatch.setattr(admin, "AUDIT_BYTES", 10)
+    state = admin.State(directory)
+    log = AuditLog(state.give()["audit"])
+    log.add("test", "x", "ok")
+    opened = os.open
+    monkeypatch.setattr(admin.os, "open", lambda *a: (_ for _ in ()).throw(OSError(errno.ENOSPC, "no space")))
+    with pytest.raises(OSError):
+        state.rotate()
+    monkeypatch.setattr(admin.os, "open", opened)
+    assert [p.name for p in admin.trails(directory)] == ["audit.log"]
+    AuditLog(state.give()["audit"]).add("test", "y", "ok")
+    log.rotate(state.rotate())
+    assert [p.name for p in admin.trails(directory)] == ["audit.log.001", "audit.log"]
     state.close()
 
 

@@ -1,5 +1,6 @@
 """The audit trail (I1, I3): what can be done to it and is noticed."""
 
+import errno
 import json
 import os
 import random
@@ -181,3 +182,44 @@ def test_entries_are_bounded_and_printable(trail):
     log.add(WHO, "b", "ok", **{f"k{i}": "z" * 200 for i in range(60)})
     assert all(len(line) <= audit.MAX_LINE for line in trail.lines)
     assert b"\x1b" not in trail.path.read_bytes() and trail.verify().entries == 10
+
+
+def full_after(monkeypatch, room):
+    """A disk with `room` bytes left, from now on; gives a function that makes it empty."""
+    write, left = os.write, [room]
+
+    def limited(fd, data):
+        data = data[:left[0]]
+        if not data:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        left[0] -= len(data)
+        return write(fd, data)
+    monkeypatch.setattr(audit.os, "write", limited)
+    return lambda: monkeypatch.setattr(audit.os, "write", write)
+
+
+@pytest.mark.parametrize("room", [0, 1, 100])
+def test_a_full_disk_leaves_a_trail_that_verifies_once_there_is_space(trail, monkeypatch, room):
+    """A line that was cut because there was no space is nobody's tampering."""
+    log = trail.log()
+    emptied = full_after(monkeypatch, room)
+    for _ in range(3):
+        with pytest.raises(OSError, match="space"):
+            log.add(WHO, "lost", "ok")
+    emptied()
+    log.add(WHO, "after", "ok")
+    assert trail.verify() == log.head
+    assert [json.loads(line)["what"] for line in trail.lines[-2:] if room] in ([], ["recovered", "after"])
+
+
+def test_a_rotation_on_a_full_disk_stays_with_the_old_file(trail, monkeypatch, tmp_path):
+    log, second = trail.log(), Trail(tmp_path / "audit.log.new")
+    fd = os.open(second.path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
+    emptied = full_after(monkeypatch, 0)
+    with pytest.raises(OSError, match="space"):
+        log.rotate(fd)
+    with pytest.raises(OSError, match="Bad file"):
+        os.fstat(fd)
+    emptied()
+    log.add(WHO, "after", "ok")
+    assert trail.verify() == log.head and second.path.read_bytes() == b""

@@ -7,6 +7,7 @@ beginning: for that the head hash, which it returns, has to be kept somewhere el
 rotated trail goes on in the next file, whose first line names the last hash of this one.
 """
 
+import errno
 import hashlib
 import json
 import os
@@ -41,22 +42,23 @@ def _text(entry: dict) -> str:
 
 
 class AuditLog:
-    """`fd` is open for reading and appending and stays the caller's. `clock()` gives
+    """`fd` is open for reading and appending, and rotate() closes it. `clock()` gives
     wall time in seconds. What an entry says is the caller's care: never a secret."""
 
     def __init__(self, fd: int, head: Head | None = None, clock=time.time):
         """Goes on where the file ends, or after `head` in an empty file. A last line
         that power loss cut short is kept and said to be that."""
         self._fd, self._clock = fd, clock
-        found, torn = _end(fd)
+        found, self._torn = _end(fd)
         self.head = found or head or Head(0, START)
-        if torn is not None:
-            os.write(fd, b"\n")
-            if torn:
-                self.add("wgpy", "recovered", "torn line", torn=hashlib.sha256(torn).hexdigest())
+        if self._torn is not None:
+            self._recover()
 
     def add(self, who: str | dict, what: str, result: str, **detail) -> None:
-        """On disk when it returns. Raises OSError."""
+        """On disk when it returns. Raises OSError; what got no space is left out, and the
+        next entry that gets some says so."""
+        if self._torn is not None:
+            self._recover()
         entry = {"n": self.head.entries + 1, "time": _stamp(self._clock()), "who": _bounded(who),
                  "what": _bounded(what), "result": _bounded(result), "prev": self.head.hash}
         if detail:
@@ -67,17 +69,28 @@ class AuditLog:
         data = (_text(entry | {"hash": digest}) + "\n").encode()
         written = os.write(self._fd, data)
         if written != len(data):
-            os.write(self._fd, b"\n")
-            raise OSError(28, "the audit log has no space")
+            self._torn = data[:written]
+            raise OSError(errno.ENOSPC, "the audit log has no space")
         os.fdatasync(self._fd)
         self.head = Head(entry["n"], digest)
 
-    def rotate(self, fd: int) -> int:
-        """Goes on in an empty file; returns the descriptor of before. Raises OSError."""
-        self.add("wgpy", "rotated", "ok")
-        old, self._fd = self._fd, fd
+    def _recover(self) -> None:
+        os.write(self._fd, b"\n")
+        torn, self._torn = self._torn, None
+        if torn:
+            self.add("wgpy", "recovered", "torn line", torn=hashlib.sha256(torn).hexdigest())
+
+    def rotate(self, fd: int) -> None:
+        """Goes on in an empty file, which it takes over, and closes the one of before.
+        Where that has no space for its last line it stays with it. Raises OSError."""
+        try:
+            self.add("wgpy", "rotated", "ok")
+        except OSError:
+            os.close(fd)
+            raise
+        os.close(self._fd)
+        self._fd = fd
         self.add("wgpy", "continued", "ok")
-        return old
 
 
 def last_head(fd: int) -> Head | None:

@@ -172,7 +172,10 @@ class Room(PumpRoom):
 
     def _new_audit(self, message: dict, fds: dict[str, int]) -> None:
         if self.gate is not None and "audit" in fds:
-            os.close(self.gate.audit.rotate(fds.pop("audit")))
+            try:
+                self.gate.audit.rotate(fds.pop("audit"))
+            except OSError as e:
+                log.error("audit log: %s", e.strerror)
 
 
 def read_site(fd: int) -> Site:

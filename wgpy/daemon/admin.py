@@ -43,8 +43,7 @@ class State:
         """HostError when there is no key store, or another process has it."""
         self._directory = directory
         self.keys = open_keys(directory)
-        self.audit = -1
-        self._open_audit()
+        self.audit = self._open(AUDIT)
 
     def give(self) -> dict[str, int]:
         """New descriptors for a start of crypto."""
@@ -55,21 +54,22 @@ class State:
         return fds
 
     def rotate(self) -> int | None:
-        """A descriptor of the next file once the trail has grown long."""
+        """A descriptor of the next file once the trail has grown long. OSError."""
         if os.fstat(self.audit).st_size < AUDIT_BYTES or self._count() >= _OLD_TRAILS:
             return None
+        fresh = self._open(f"{AUDIT}.new")
         os.rename(self._directory / AUDIT, self._directory / f"{AUDIT}.{self._count() + 1:03}")
-        self._open_audit()
+        os.rename(self._directory / f"{AUDIT}.new", self._directory / AUDIT)
+        os.close(self.audit)
+        self.audit = fresh
         return os.dup(self.audit)
 
     def close(self) -> None:
         os.close(self.keys)
         os.close(self.audit)
 
-    def _open_audit(self) -> None:
-        if self.audit >= 0:
-            os.close(self.audit)
-        self.audit = os.open(self._directory / AUDIT, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    def _open(self, name: str) -> int:
+        return os.open(self._directory / name, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
 
     def _count(self) -> int:
         return len(trails(self._directory)) - 1

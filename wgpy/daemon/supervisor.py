@@ -219,18 +219,21 @@ class Supervisor:
             pass
 
     def _tick(self) -> None:
+        self.after(TICK, self._tick)
         self._reap()
         self.write_status()
         for room in self.rooms.values():
             room.tick()
-        self.after(TICK, self._tick)
 
     def _metrics(self) -> None:
-        self._sockets.write_metrics()
-        if self._state and (audit := self._state.rotate()) is not None:
-            self.rooms["crypto"].send({"audit": "rotated"}, {"audit": audit})
-            os.close(audit)
         self.after(METRICS, self._metrics)
+        self._sockets.write_metrics()
+        try:
+            if self._state and (audit := self._state.rotate()) is not None:
+                self.rooms["crypto"].send({"audit": "rotated"}, {"audit": audit})
+                os.close(audit)
+        except OSError as e:
+            log.error("audit log: %s", e.strerror)
 
     # the network
 
