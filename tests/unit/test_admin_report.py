@@ -4,11 +4,14 @@ import base64
 import ipaddress
 import json
 
+import pytest
 from test_engine import Clock, Node, deliver, handshake
 
 from wgpy.config import site_model
 from wgpy.config.model import HostPort, PeerChange, Prefix, PrefixChange, SetRequest
 from wgpy.crypto import commands, report
+from wgpy.crypto.sealed import Document
+from wgpy.errors import WgpyError
 from wgpy.isolate.control import MESSAGE_BYTES
 from wgpy.notices import Endpoint
 
@@ -113,3 +116,28 @@ def test_what_a_new_site_file_changes_and_what_waits_for_a_reload():
         "added": [], "removed": [], "changed": ["a"], "needs_reload": []}
     assert commands.difference(site(one), site(two)) == {
         "added": ["b"], "removed": ["a"], "changed": [], "needs_reload": ["networks"]}
+
+
+class Keys:
+    """Of a room whose store refuses nothing."""
+
+    def __init__(self):
+        self.document, self.saves = Document(), 0
+
+    def sealed(self):
+        return self
+
+    def save(self):
+        self.document.encode()
+        self.saves += 1
+
+
+def test_a_name_that_is_no_text_does_not_spoil_the_key_store():
+    """JSON can write half of a surrogate pair: a key under such a name would have made
+    every later write of the store fail, that of the floor too."""
+    room = type("Room", (), {"keys": Keys(), "site": site()})
+    administration = commands.Administration(room)
+    for name in ("\ud800", "", 7, None):
+        with pytest.raises(WgpyError, match="'name' is"):
+            administration.commands["psk-set"]({"name": name})
+    assert not room.keys.document.psks and not room.keys.saves

@@ -294,6 +294,19 @@ def test_a_removed_key_is_in_neither_area():
         assert not sealed.unseal(area, sealed.parse_header(area), store.file_key).psks
 
 
+def test_a_floor_that_could_not_be_saved_is_tried_again():
+    """Else stamps beyond the saved floor would leave for a minute, and a node that loses
+    power in it and has no clock would be refused as a replay."""
+    disk = created(floor=0)
+    store = opened(disk)
+    write, disk.write = disk.write, lambda offset, data: (_ for _ in ()).throw(HostError("key store: no space"))
+    for _ in range(2):
+        with pytest.raises(HostError):
+            store.raise_floor(10**18)
+    disk.write = write
+    assert store.raise_floor(10**18) and opened(disk).document.floor > 10**18
+
+
 def test_the_floor_is_always_ahead_of_the_stamps_and_rarely_written():
     """Never a stamp that a restart could use again, and at most one write a minute."""
     disk = created(floor=0)

@@ -134,6 +134,10 @@ def _text(request: dict, key: str) -> str:
     value = request.get(key)
     if not isinstance(value, str) or not value:
         raise WgpyError(f"{key!r} is missing")
+    try:
+        value.encode()
+    except UnicodeEncodeError:  # half of a surrogate pair, which JSON can write
+        raise WgpyError(f"{key!r} is no text") from None
     return value
 
 

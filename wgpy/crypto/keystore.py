@@ -122,8 +122,12 @@ class KeyStore:
         so that this is not a write each time. True when it wrote."""
         if greatest_stamp <= self.document.floor - FLOOR_HEADROOM // 2:
             return False
-        self.document.floor = greatest_stamp + FLOOR_HEADROOM
-        self._write()
+        before, self.document.floor = self.document.floor, greatest_stamp + FLOOR_HEADROOM
+        try:
+            self._write()
+        except BaseException:  # the next stamp must try again
+            self.document.floor = before
+            raise
         return True
 
     def change_passphrase(self, old: bytearray, new: bytearray, cost: Cost = DEFAULT_COST) -> None:
