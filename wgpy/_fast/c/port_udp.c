@@ -74,7 +74,8 @@ static void read_control(struct msghdr *msg, struct wg_endpoint *e, uint8_t *tos
 /* One recvmsg straight into the batch. 1: something, 0: nothing there, -1: no room. */
 static int receive_one(struct wg_port *port, struct wg_batch *b, int fd)
 {
-    if (b->n + WG_SEGMENTS_MAX > WG_BATCH_PACKETS || b->used + WG_HEADROOM + WG_PACKET_MAX > WG_BATCH_BYTES)
+    if (b->n + WG_SEGMENTS_MAX > WG_BATCH_PACKETS ||
+        b->used + WG_HEADROOM + round16(WG_PACKET_MAX) + WG_TAILROOM > WG_BATCH_BYTES)
         return -1;
     union address from;
     _Alignas(8) uint8_t control[CONTROL];
@@ -101,8 +102,8 @@ static int receive_one(struct wg_port *port, struct wg_batch *b, int fd)
         segment = len;
     uint32_t off = 0;
     do {
-        if (b->n == WG_BATCH_PACKETS) {
-            count(&b->drops[WG_DROP_truncated], 1);
+        if (b->n == WG_BATCH_PACKETS) { /* a sender on this host may fill 128 segments */
+            count(&b->drops[WG_DROP_truncated], (len - off + segment - 1) / segment);
             break;
         }
         struct wg_packet *p = &b->packet[b->n++];
@@ -114,13 +115,18 @@ static int receive_one(struct wg_port *port, struct wg_batch *b, int fd)
     return 1;
 }
 
+/* The families take turns: one whose datagrams fill every batch does not silence the other. */
 static int udp_receive(struct wg_port *port, struct wg_batch *b)
 {
+    struct wg_port_udp *u = (struct wg_port_udp *)port;
     uint32_t before = b->n;
-    for (int i = 0; i < 2; i++)
-        for (int tries = 0; port->fds[i] >= 0 && tries < WG_BATCH_PACKETS / 2; tries++)
-            if (receive_one(port, b, port->fds[i]) <= 0)
+    u->turn ^= 1;
+    for (unsigned i = 0; i < 2; i++) {
+        int fd = port->fds[i ^ u->turn];
+        for (int tries = 0; fd >= 0 && tries < WG_BATCH_PACKETS / 2; tries++)
+            if (receive_one(port, b, fd) <= 0)
                 break;
+    }
     count(&port->packets_in, b->n - before);
     return (int)(b->n - before);
 }

@@ -53,8 +53,9 @@ static void ask_for_key(struct wg_plane *plane, uint32_t slot, uint64_t now)
 }
 
 /* Puts the packet behind those that wait, and sees to it that they do not wait for
- * nothing: with a key they are flushed, without one the control side is asked. */
-static void stage(struct wg_crypto_stage *s, struct wg_batch *b, struct wg_packet *p, bool have_key)
+ * nothing: with a key they are flushed, without one the control side is asked. Another
+ * queue may have promoted a keypair, and its flush may be over: look after pushing. */
+static void stage(struct wg_crypto_stage *s, struct wg_batch *b, struct wg_packet *p)
 {
     struct wg_peer *peer = &s->plane->peer[p->peer];
     pthread_mutex_lock(&peer->lock);
@@ -63,7 +64,7 @@ static void stage(struct wg_crypto_stage *s, struct wg_batch *b, struct wg_packe
     p->live = 0;
     if (lost != WG_DROP_COUNT)
         count(&b->drops[lost], 1);
-    if (have_key)
+    if (usable_key(peer, b->now))
         plane_want(s->plane, p->peer, WANT_FLUSH);
     else
         ask_for_key(s->plane, p->peer, b->now);
@@ -79,7 +80,11 @@ static void refuse(struct wg_crypto_stage *s, struct wg_batch *b, struct wg_pack
     if (!allowed)
         return;
     uint32_t len = icmp_unreachable(error, sizeof error, b->bytes + p->off, p->len, NULL);
-    if (len && !lane_put(&s->plane->to_tun, error, len, WG_NO_PEER, 0, NULL))
+    if (!len)
+        return;
+    if (lane_put(&s->plane->to_tun, error, len, WG_NO_PEER, 0, NULL))
+        count(&b->drops[WG_DROP_lane_full], 1);
+    else
         wake(&s->plane->open_waker);
 }
 
@@ -167,7 +172,7 @@ static bool prepare(struct wg_crypto_stage *s, struct wg_batch *b, struct wg_pac
     }
     struct wg_keypair *kp = usable_key(peer, b->now);
     if (!kp || (p->kind == WG_PLAIN && peer->staged.count)) {
-        stage(s, b, p, kp != NULL);
+        stage(s, b, p);
         return false;
     }
     uint64_t counter = atomic_fetch_add_explicit(&kp->counter, 1, memory_order_relaxed);
@@ -192,21 +197,33 @@ static bool prepare(struct wg_crypto_stage *s, struct wg_batch *b, struct wg_pac
     return true;
 }
 
+/* False when the packet was dropped: the slot is no longer that of the peer from whose
+ * staged queue pull took it. */
+static bool same_owner(struct wg_crypto_stage *s, struct wg_batch *b, struct wg_packet *p)
+{
+    const struct wg_peer *peer = &s->plane->peer[p->peer];
+    if (peer->used && (int32_t)(s->pulled_at - peer->since) >= 0)
+        return true;
+    batch_drop(b, p, WG_DROP_staged_purged);
+    return false;
+}
+
 static void seal_run(struct wg_stage *stage, struct wg_batch *b)
 {
     struct wg_crypto_stage *s = (struct wg_crypto_stage *)stage;
     uint32_t jobs = 0;
     plane_read_lock(s->plane, s->lock);
     s->recent.family = 0;
-    /* an endpoint that came from the source port is no peer's */
-    for (uint32_t i = s->pulled_endpoints; i < b->endpoints; i++)
+    /* an endpoint that came from the source port is no peer's; between pull and run the
+     * control thread may have removed some */
+    for (uint32_t i = s->pulled_at == s->plane->removals ? s->pulled_endpoints : 0; i < b->endpoints; i++)
         s->ep_peer[i] = WG_NO_PEER;
     s->pulled_endpoints = 0;
     for (uint32_t i = 0; i < b->n; i++) {
         struct wg_packet *p = &b->packet[i];
         if (!p->live || p->kind == WG_FINISHED)
             continue;
-        if (p->kind == WG_PLAIN && !route(s, b, p))
+        if (p->kind == WG_PLAIN ? !route(s, b, p) : !same_owner(s, b, p))
             continue;
         if (prepare(s, b, p, jobs))
             jobs++;
@@ -300,6 +317,7 @@ static bool seal_pull(struct wg_stage *stage, struct wg_batch *b)
         }
     }
     s->pulled_endpoints = b->endpoints;
+    s->pulled_at = s->plane->removals;
     plane_read_unlock(s->plane, s->lock);
     return more;
 }
