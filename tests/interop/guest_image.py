@@ -1,5 +1,6 @@
-"""Kernel and initial RAM disk of the kernel-WireGuard peer, from the distribution's own
-packages, unpacked and kept in `.cache/kernel-peer` of the checkout."""
+"""Kernel and initial RAM disks of test machines, from the distribution's own packages,
+unpacked and kept in `.cache/kernel-peer` of the checkout; and that of the kernel-WireGuard
+peer."""
 
 import fcntl
 import gzip
@@ -8,6 +9,7 @@ import platform
 import re
 import shutil
 import subprocess
+from contextlib import contextmanager
 from pathlib import Path
 
 from wgpy.errors import HostError
@@ -46,32 +48,42 @@ poweroff -f
 
 def image() -> tuple[Path, Path]:
     """(kernel, initial RAM disk), built once. HostError says what is missing."""
+    root, kernel = unpacked()
+    contents = hashlib.sha256(repr((kernel.name, INIT, MODULES, PROGRAMS)).encode()).hexdigest()
+    ramdisk = CACHE / f"initrd-{contents[:12]}.gz"
+    with _locked():
+        if not ramdisk.exists():
+            built = gzip.compress(cpio(_files(root)), 1)
+            partial = ramdisk.with_suffix(".partial")
+            partial.write_bytes(built)
+            partial.rename(ramdisk)
+    return kernel, ramdisk
+
+
+def unpacked() -> tuple[Path, Path]:
+    """(folder of the unpacked packages, kernel in it). HostError says what is missing."""
     if platform.machine() != "x86_64":
-        raise HostError(f"the kernel-WireGuard peer needs an x86-64 host, not {platform.machine()}")
-    CACHE.mkdir(parents=True, exist_ok=True)
-    with (CACHE / "lock").open("w") as lock:  # two guests may start at once
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        return _image()
-
-
-def _image() -> tuple[Path, Path]:
+        raise HostError(f"the virtual machine needs an x86-64 host, not {platform.machine()}")
     root = CACHE / "root"
-    if not (root / "complete").exists():
-        shutil.rmtree(root, ignore_errors=True)
-        for package in (*_kernel_packages(), "busybox-static"):
-            _unpack(package, root)
-        (root / "complete").touch()
+    with _locked():
+        if not (root / "complete").exists():
+            shutil.rmtree(root, ignore_errors=True)
+            for package in (*_kernel_packages(), "busybox-static"):
+                _unpack(package, root)
+            (root / "complete").touch()
     kernel = next(iter(root.glob("boot/vmlinuz-*")), None)
     if kernel is None:
         raise HostError(f"no kernel in the packages unpacked in {root}")
-    contents = hashlib.sha256(repr((kernel.name, INIT, MODULES, PROGRAMS)).encode()).hexdigest()
-    ramdisk = CACHE / f"initrd-{contents[:12]}.gz"
-    if not ramdisk.exists():
-        built = gzip.compress(_cpio(_files(root)), 1)
-        partial = ramdisk.with_suffix(".partial")
-        partial.write_bytes(built)
-        partial.rename(ramdisk)
-    return kernel, ramdisk
+    return root, kernel
+
+
+@contextmanager
+def _locked():
+    """Two machines may start at once."""
+    CACHE.mkdir(parents=True, exist_ok=True)
+    with (CACHE / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def _command(*argv: str, cwd: Path | None = None) -> str:
@@ -109,17 +121,26 @@ def _unpack(package: str, root: Path) -> None:
         archive.unlink()
 
 
+def busybox(root: Path) -> bytes:
+    """Of the folder that `unpacked` gives."""
+    return next(p for p in (root / "bin/busybox", root / "usr/bin/busybox") if p.exists()).read_bytes()
+
+
+def libraries(path: str | Path) -> dict[str, bytes]:
+    """The shared libraries and the loader of a program, by their names in a RAM disk."""
+    return {name.lstrip("/"): Path(name).read_bytes()
+            for name in re.findall(r"(/\S+) \(0x", _command("ldd", str(path)))}
+
+
 def _files(root: Path) -> dict[str, bytes]:
-    files = {"init": INIT.encode(), "bin/busybox": (root / "bin/busybox").read_bytes()
-             if (root / "bin/busybox").exists() else (root / "usr/bin/busybox").read_bytes()}
+    files = {"init": INIT.encode(), "bin/busybox": busybox(root)}
     for name in PROGRAMS:
-        program = shutil.which(name)
-        if not program:
+        path = shutil.which(name)
+        if not path:
             raise HostError(f"{name} is not installed: apt-get install wireguard-tools iperf3 iproute2 "
                             "iputils-ping")
-        files[f"bin/{name}"] = Path(program).read_bytes()
-        for library in re.findall(r"(/\S+) \(0x", _command("ldd", program)):
-            files[library.lstrip("/")] = Path(library).read_bytes()
+        files[f"bin/{name}"] = Path(path).read_bytes()
+        files |= libraries(path)
     modules = _modules(root)
     files |= {f"modules/{name}.ko": data for name, data in modules.items()}
     files["modules/order"] = "".join(f"{name}.ko\n" for name in modules).encode()
@@ -157,7 +178,7 @@ def _decompress(path: Path) -> bytes:
     return subprocess.run([tool, "-dc", str(path)], check=True, capture_output=True).stdout
 
 
-def _cpio(files: dict[str, bytes]) -> bytes:
+def cpio(files: dict[str, bytes]) -> bytes:
     """The kernel's initramfs format, "newc" (Documentation/driver-api/early-userspace)."""
     out, entries = bytearray(), {}
     for name, data in files.items():
