@@ -1,12 +1,16 @@
-"""A room's process as the supervisor sees it, where starting it fails."""
+"""A room's process as the supervisor sees it: where starting it fails, where it is
+silent."""
 
 import os
+import time
 
 import pytest
+from site_files import LIMA, site_of
 
 from wgpy.daemon import supervisor_room
+from wgpy.daemon.supervisor import Supervisor
 from wgpy.daemon.supervisor_room import RoomProcess
-from wgpy.loop import Loop
+from wgpy.loop import READ, Loop
 
 
 def descriptors():
@@ -24,11 +28,10 @@ def room():
 
 
 def wait(room):
-    for _ in range(100):
+    until = time.monotonic() + 10
+    while not room.ended:
         room._loop.turn(0.1)
-        if room.ended:
-            return
-    raise TimeoutError
+        assert time.monotonic() < until, "it does not end"
 
 
 @pytest.mark.parametrize("call", ["posix_spawn", "pidfd_open"])
@@ -55,3 +58,49 @@ def test_the_last_line_of_a_long_farewell_is_the_reason(room, monkeypatch):
     os.waitid(os.P_PID, room.pid, os.WEXITED | os.WNOWAIT)
     wait(room)
     assert room.last_line == "the reason" and room.pid == 0
+
+
+SAYS = """import socket, sys, time
+channel = socket.socket(fileno=3)
+channel.recv(65536)
+for word in sys.argv[1:]:
+    channel.send(b'{"%s": true}' % word.encode())
+time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize("says, lives", [([], False), (["asking"], True), (["asking", "ready"], False),
+                                         (["ready", "asking"], False)])
+def test_silence_is_forgiven_only_while_a_person_is_asked(room, monkeypatch, says, lives):
+    spawn = os.posix_spawn
+    monkeypatch.setattr(supervisor_room.os, "posix_spawn", lambda path, argv, env, **more: spawn(
+        path, [path, "-S", "-c", SAYS, *says], env, **more))
+    monkeypatch.setattr(supervisor_room, "_SILENT", 0.3)
+    heard = []
+    room._on_message = lambda room, message, fds: heard.append(message)
+    room.start()
+    until = time.monotonic() + 10
+    while len(heard) < len(says) and time.monotonic() < until:
+        room._loop.turn(0.1)
+    time.sleep(0.4)
+    room.tick()
+    for _ in range(3 if lives else 0):
+        room._loop.turn(0.1)
+    if lives:
+        assert room.pid and not room.ended
+        room.kill()
+    wait(room)
+
+
+def test_what_was_said_during_a_long_timer_is_heard_before_the_next(tmp_path):
+    """Else rooms would be killed for the supervisor's own silence."""
+    supervisor = Supervisor(site_of(LIMA), b"", tmp_path)
+    reader, writer = os.pipe()
+    order = []
+    supervisor.after(0, lambda: (os.write(writer, b"x"), order.append("long"), time.sleep(0.05)))
+    supervisor.after(0.01, lambda: order.append("next"))
+    supervisor.loop.watch(reader, READ, lambda _: (os.read(reader, 1), order.append("heard")))
+    while len(order) < 3:
+        supervisor.loop.turn(1)
+    assert order == ["long", "heard", "next"]
+    supervisor.loop.close()

@@ -55,6 +55,8 @@ class Room(PumpRoom):
 
     def start(self) -> None:
         """Keys are read here, in the jailed process: its waiting parent never had them."""
+        if "tty" in self.fds and self._kept.empty:
+            self.channel.send({"asking": True})
         self.keys = Keys(self.fds, self._kept, self.site.node.name)
         plane = Plane(max_peers=MAX_PEERS, max_prefixes=MAX_PREFIXES, aead=self.options.get("aead"))
         self.engine = Engine(Device(registry.get("wireguard"), os.urandom), plane,

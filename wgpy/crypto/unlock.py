@@ -108,13 +108,13 @@ class Kept:
             finally:
                 os.close(fd)
 
+    @property
+    def empty(self) -> bool:
+        return self._page is None or not any(memoryview(self._page)[:KEY_SIZE])
+
     def key(self) -> bytearray | None:
         """A copy."""
-        if self._page is None:
-            return None
-        with memoryview(self._page) as page:
-            key = bytearray(page[:KEY_SIZE])
-        return key if any(key) else None
+        return None if self.empty else bytearray(memoryview(self._page)[:KEY_SIZE])
 
     def keep(self, key: bytearray) -> None:
         """The argument is overwritten."""

@@ -128,7 +128,9 @@ class Supervisor:
         heapq.heappush(self._timers, (_boottime() + seconds, next(self._order), call))
 
     def _run_timers(self) -> None:
-        while self._timers and self._timers[0][0] <= _boottime():
+        """One a turn: what a room said during a long one is heard before the next one
+        asks whether it is silent."""
+        if self._timers and self._timers[0][0] <= _boottime():
             heapq.heappop(self._timers)[2]()
 
     # what rooms get

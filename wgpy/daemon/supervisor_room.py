@@ -92,6 +92,7 @@ class RoomProcess:
         self.restarts += 1
         self._heard, self._was_ready = time.monotonic(), 0.0
         self._messages = self._logged = 0
+        self._asking = False
         self._loop.watch(ours.fileno(), READ, lambda _: self._receive())
         self._loop.watch(reader, READ, lambda _: self._copy_log())
         self._loop.watch(self._pidfd, READ, lambda _: self._ended())
@@ -117,7 +118,7 @@ class RoomProcess:
         self._messages = self._logged = 0
         if self._pidfd < 0:
             return
-        if time.monotonic() - self._heard > _SILENT:
+        if time.monotonic() - self._heard > _SILENT and not self._asking:
             log.error("%s does not answer: killed", self.name)
             self._heard = time.monotonic()
             self.kill()
@@ -148,7 +149,9 @@ class RoomProcess:
         message, fds = received
         self._heard = time.monotonic()
         if message.get("ready") is True and self.state == "starting":
-            self.state, self._was_ready = "ready", self._heard
+            self.state, self._was_ready, self._asking = "ready", self._heard, False
+        elif message.get("asking") is True and self.state == "starting":
+            self._asking = True  # a person, who may take any time over a passphrase
         elif isinstance(message.get("peers"), list):
             self._peers = (self._peers + clean(message["peers"]))[:_PEERS]
         elif isinstance(message.get("status"), dict):
