@@ -12,7 +12,8 @@ struct wg_port {
     /* Sends every live packet of the batch; what cannot go is a counted drop. */
     void (*send)(struct wg_port *, struct wg_batch *);
     /* Source: called before sleeping; false when something came after all. Sink: looks
-     * after the port while there is nothing to send. Both may be NULL. */
+     * after the port when fds[0] rang or time passed without anything to send. Both may
+     * be NULL. */
     bool (*may_sleep)(struct wg_port *);
     void (*service)(struct wg_port *);
     /* Sink: its own memory for the batch to be received into, WG_BATCH_BYTES that a
@@ -26,6 +27,8 @@ struct wg_port {
     bool only_reads; /* sink: send leaves the batch's bytes as they are */
     /* File descriptors to poll for input, -1 where there is none. */
     int fds[2];
+    uint8_t rang;   /* source: bit i if fds[i] had input when the pump last slept, or since */
+    bool drained;   /* source: the last receive took all there was */
     int recheck_ms; /* sleep no longer than this; 0: for ever */
     wg_counter packets_in, packets_out, bytes_in, bytes_out, calls_in, calls_out;
 };

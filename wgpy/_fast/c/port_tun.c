@@ -56,12 +56,14 @@ static int tun_receive(struct wg_port *port, struct wg_batch *b)
 {
     struct wg_port_tun *t = (struct wg_port_tun *)port;
     uint32_t before = b->n, first = 0, done = 0;
+    port->drained = false;
     while (b->used < ENOUGH_BYTES && b->n < ENOUGH_PACKETS) {
         if (!t->splitting) {
             int got = read_one(t);
             if (got <= 0) {
                 if (got < 0 && b->n == before)
                     return got;
+                port->drained = got == 0;
                 break;
             }
         }
@@ -73,6 +75,7 @@ static int tun_receive(struct wg_port *port, struct wg_batch *b)
     }
     if (!t->splitting && b->n > first + 1 && t->split.h.gso_type != VNET_GSO_NONE)
         keep_back(t, b, first, done);
+    port->drained &= !t->splitting;
     count(&port->packets_in, b->n - before);
     return (int)(b->n - before);
 }

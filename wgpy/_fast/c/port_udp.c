@@ -17,7 +17,7 @@
 #define UDP_GRO 104
 #endif
 
-enum { CONTROL = 128, SEND_WAIT_MS = 100 };
+enum { CONTROL = 128, SEND_WAIT_MS = 100, LOOK_EVERY = 16 };
 
 union address {
     struct sockaddr any;
@@ -115,17 +115,23 @@ static int receive_one(struct wg_port *port, struct wg_batch *b, int fd)
     return 1;
 }
 
-/* The families take turns: one whose datagrams fill every batch does not silence the other. */
+/* The families take turns: one whose datagrams fill every batch does not silence the other.
+ * An idle one is looked at every LOOK_EVERY batches. */
 static int udp_receive(struct wg_port *port, struct wg_batch *b)
 {
     struct wg_port_udp *u = (struct wg_port_udp *)port;
     uint32_t before = b->n;
-    u->turn ^= 1;
-    for (unsigned i = 0; i < 2; i++) {
-        int fd = port->fds[i ^ u->turn];
-        for (int tries = 0; fd >= 0 && tries < WG_BATCH_PACKETS / 2; tries++)
-            if (receive_one(port, b, fd) <= 0)
-                break;
+    if (++u->turn % LOOK_EVERY == 0)
+        port->rang = UINT8_MAX;
+    port->drained = true;
+    for (unsigned k = 0; k < 2; k++) {
+        unsigned i = (k ^ u->turn) & 1, had = b->n;
+        int got = port->fds[i] >= 0 && port->rang & 1u << i;
+        for (int tries = 0; got > 0 && tries < WG_BATCH_PACKETS / 2; tries++)
+            got = receive_one(port, b, port->fds[i]);
+        port->drained &= got == 0;
+        if (u->turn % LOOK_EVERY == 0 && b->n == had)
+            port->rang &= (uint8_t)~(1u << i);
     }
     count(&port->packets_in, b->n - before);
     return (int)(b->n - before);

@@ -21,7 +21,7 @@ void port_tun_init(struct wg_port_tun *, int fd, unsigned merge);
 
 struct wg_port_udp {
     struct wg_port port;
-    unsigned turn;          /* which family is heard first */
+    unsigned turn;          /* batches; the lowest bit is the family heard first */
     _Atomic bool gso;       /* cleared for good when a device takes it and answers EIO */
     wg_counter gso_refused; /* sends repeated without GSO */
 };

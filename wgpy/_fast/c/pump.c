@@ -9,6 +9,8 @@
 #include <time.h>
 #include <unistd.h>
 
+enum { FEW = 4 };
+
 uint64_t pump_clock(void)
 {
     struct timespec t;
@@ -50,6 +52,8 @@ int pump_step(struct wg_pump *p, uint64_t now)
     uint8_t *lent = p->lends ? p->sink->lend(p->sink) : NULL;
     b->bytes = lent ? lent : p->bytes;
     b->now = now ? now : pump_clock();
+    if (!p->running)
+        p->source->rang = UINT8_MAX; /* nobody polls */
     struct wg_waker *waker = p->stage ? p->stage->waker : NULL;
     if (waker && (p->more || atomic_load_explicit(&waker->pending, memory_order_acquire)))
         p->more = p->stage->pull(p->stage, b);
@@ -69,7 +73,8 @@ int pump_step(struct wg_pump *p, uint64_t now)
     return (int)b->n;
 }
 
-/* Sleeps until a port, the stage or pump_stop has something. */
+/* Sleeps until a port, the stage or pump_stop has something. The sink is looked after if
+ * it rang, or nothing did. */
 static void sleep_until_work(struct wg_pump *p)
 {
     struct pollfd fds[5] = {
@@ -82,24 +87,31 @@ static void sleep_until_work(struct wg_pump *p)
     int wait = p->source->recheck_ms ? p->source->recheck_ms : -1;
     if (p->sink->recheck_ms && (wait < 0 || p->sink->recheck_ms < wait))
         wait = p->sink->recheck_ms;
-    if (p->sink->service)
-        p->sink->service(p->sink);
     if (p->source->may_sleep && !p->source->may_sleep(p->source))
         return;
     count(&p->sleeps, 1);
-    poll(fds, 5, wait);
+    int rang = poll(fds, 5, wait);
+    p->source->rang = (uint8_t)((fds[0].revents != 0) | (fds[1].revents != 0) << 1);
+    if (p->sink->service && (rang <= 0 || fds[4].revents))
+        p->sink->service(p->sink);
 }
 
+/* After a few packets that were all there was, poll tells as well as another read whether
+ * there are more, and one of the two is enough. */
 int pump_run(struct wg_pump *p)
 {
-    while (!atomic_load_explicit(&p->stopping, memory_order_relaxed)) {
-        int n = pump_step(p, 0);
-        if (n < 0)
-            return n;
-        if (n == 0 && !p->more)
+    int n = 0;
+    p->running = true;
+    p->source->rang = UINT8_MAX;
+    if (p->sink->service)
+        p->sink->service(p->sink);
+    while (n >= 0 && !atomic_load_explicit(&p->stopping, memory_order_relaxed)) {
+        n = pump_step(p, 0);
+        if (n >= 0 && !p->more && (n == 0 || (n <= FEW && p->source->drained)))
             sleep_until_work(p);
     }
-    return 0;
+    p->running = false;
+    return n < 0 ? n : 0;
 }
 
 void pump_stop(struct wg_pump *p)

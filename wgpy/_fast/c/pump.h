@@ -13,6 +13,7 @@ struct wg_pump {
     int stop_fd;
     _Atomic bool stopping;
     bool more;               /* the stage has more to pull */
+    bool running;
     bool lends;              /* batches may be received into the sink's memory */
     wg_counter batches, sleeps;
 };

@@ -159,6 +159,7 @@ static int ring_receive(struct wg_port *port, struct wg_batch *b)
     uint32_t n = ready(r), tail = r->tail; /* ready may have set tail to 0 */
     for (; n && take_record(r, b); n--)
         r->tail++;
+    port->drained = !n;
     if (r->tail != tail && !(port->in_place && b->n > before))
         ring_release(port);
     if (r->end.data.fd < 0 && r->tail != tail)
