@@ -164,7 +164,23 @@ def _document(file) -> dict:
 @click.argument("node")
 def reload(node: str) -> None:
     """Take over the changed site file of a running NODE; sites that stay keep their sessions."""
+    before = _reloads(node)
     ask(node, cmd="reload")
+    until = time.monotonic() + _TIMEOUT
+    while (now := _reloads(node))["count"] == before["count"]:
+        if time.monotonic() > until:
+            raise HostError(f"{node}: the supervisor does not answer")
+        time.sleep(0.05)
+    if now["refused"]:
+        raise HostError(f"{node}: not taken over: {now['refused']}")
+
+
+def _reloads(node: str) -> dict:
+    from wgpy.daemon.node import run_dir
+    try:
+        return json.loads((run_dir(node) / "status.json").read_text())["reloads"]
+    except (OSError, ValueError, KeyError):
+        raise HostError(f"{node}: no such node is up") from None
 
 
 @click.group()

@@ -132,15 +132,16 @@ class Room(PumpRoom):
             self.channel.send({"status": self.status()})
 
     def _new_site(self, message: dict, fds: dict[str, int]) -> None:
-        if "site" in fds:
-            before = self.site
-            try:
-                self.configure(read_site(fds.pop("site")), before)
-            except WgpyError as e:
-                self._record("site file", str(e))
-                raise
+        if "site" not in fds:
+            return
+        before, refused = self.site, ""
+        try:
+            self.configure(read_site(fds.pop("site")), before)
             log.info("new site file: %d sites", len(self.site.peers))
-            self._record("site file", "ok", **difference(before, self.site))
+        except WgpyError as e:
+            refused = str(e)
+        self._record("site file", refused or "ok", **difference(before, self.site) if not refused else {})
+        self.channel.send({"site": refused})
 
     def _raise_floor(self, greatest_stamp: int) -> None:
         try:

@@ -18,7 +18,7 @@ from wgpy.admin.gate import admin_gid
 from wgpy.config.site_model import Site
 from wgpy.daemon.admin import Sockets, State, firewall_counters
 from wgpy.daemon.supervisor_net import Namespaces, inside
-from wgpy.daemon.supervisor_room import RoomProcess
+from wgpy.daemon.supervisor_room import RoomProcess, clean
 from wgpy.errors import WgpyError
 from wgpy.isolate import kernel
 from wgpy.loop import READ, Loop
@@ -59,6 +59,8 @@ class Supervisor:
         self._where = links.Whereabouts()
         self._up = self._stopping = self._looking = self._wan_runs = False
         self._written = ""
+        self._offered: list[tuple[Site, bytes]] = []
+        self._reloads = {"count": 0, "refused": ""}
         self.rooms = {name: RoomProcess(self.loop, name, give, self._message, self._ended)
                       for name, give in zip(ROOMS, (self._give_crypto, self._give_black, self._give_red))}
         self.loop.next_deadline = lambda: int(self._timers[0][0] * 1e9) if self._timers else None
@@ -146,15 +148,10 @@ class Supervisor:
                 self._ring_ends("red") | {"netns": self.net.open_in("red"), "tun": os.dup(tun.fds[0])})
 
     def _give_crypto(self) -> tuple[dict, dict[str, int]]:
-        fds = self._ring_ends("crypto") | {"site": self._site_descriptor()}
+        fds = self._ring_ends("crypto") | {"site": _descriptor(self._text)}
         fds |= {name: os.dup(fd) for name, fd in self.credentials.items()}
         fds |= self._state.give() if self._state else {}
         return {"aead": os.environ.get("WGPY_AEAD"), "admin_gid": admin_gid()}, fds
-
-    def _site_descriptor(self) -> int:
-        fd = os.memfd_create("site", os.MFD_CLOEXEC)
-        os.write(fd, self._text)
-        return fd
 
     def _ring_ends(self, room: str) -> dict[str, int]:
         fds: dict[str, int] = {}
@@ -175,6 +172,8 @@ class Supervisor:
             room.kill()
         elif message.get("reload") is True and room.name == "crypto":
             self.reload()
+        elif room.name == "crypto" and isinstance(message.get("site"), str):
+            self._take_over(clean(message["site"]))
         elif message.get("ready") is True:
             self._ready(room)
 
@@ -198,6 +197,8 @@ class Supervisor:
             self.on_failed(room.last_line or f"{room.name} ended")
             self.stop()
             return
+        while room.name == "crypto" and self._offered:
+            self._take_over("crypto ended before it had read it")
         self.after(room.pause(), lambda: self._start(room))
 
     def _start(self, room: RoomProcess) -> None:
@@ -275,23 +276,44 @@ class Supervisor:
             self.after(TICK, self._look_soon)
 
     def reload(self) -> None:
-        """Takes over a changed site file; peers that stay keep their sessions."""
+        """Takes over a changed site file; peers that stay keep their sessions. Crypto is
+        asked first: it may lack a key, and could not start again with such a file."""
         try:
             site, text = self._load()
-            self.net.reload(site)
+            self.net.check(site)
+            fd = _descriptor(text)
         except (OSError, WgpyError) as e:
-            log.error("the site file stays as it was: %s", e)
+            self._reloaded(str(e))
             return
-        self.site, self._text = site, text
-        fd = self._site_descriptor()
-        self.rooms["crypto"].send({"site": "changed"}, {"site": fd})
+        self._offered.append((site, text))
+        if not self.rooms["crypto"].send({"site": "changed"}, {"site": fd}):
+            self._take_over()  # its next start reads it
         os.close(fd)
+
+    def _take_over(self, refused: str = "") -> None:
+        """What became of the site file that was offered first."""
+        if not self._offered:
+            return
+        site, text = self._offered.pop(0)
+        if not refused:
+            self.site, self._text = site, text
+            try:
+                self.net.reload(site)
+            except (OSError, WgpyError) as e:
+                refused = str(e)
+        self._reloaded(refused)
+
+    def _reloaded(self, refused: str) -> None:
+        if refused:
+            log.error("the site file is not taken over: %s", refused)
+        self._reloads = {"count": self._reloads["count"] + 1, "refused": refused}
+        self.write_status()
 
     # what others see
 
     def describe(self) -> dict:
         return {"node": self.site.node.name, "mode": self.site.node.mode, "pid": os.getpid(),
-                "up": self._up, "missing": self.net.missing(),
+                "up": self._up, "missing": self.net.missing(), "reloads": self._reloads,
                 "rooms": {r.name: {"state": r.state, "pid": r.pid, "restarts": max(r.restarts, 0),
                                    "status": r.status} for r in self.rooms.values()}}
 
@@ -306,6 +328,12 @@ class Supervisor:
             self._written = text
         except OSError as e:
             log.error("status.json: %s", e.strerror)
+
+
+def _descriptor(text: bytes) -> int:
+    fd = os.memfd_create("site", os.MFD_CLOEXEC)
+    os.write(fd, text)
+    return fd
 
 
 def _boottime() -> float:

@@ -83,14 +83,21 @@ class Namespaces:
         self._ip(self.black, _refusing(self.site))
         self._ip(self.red, _refusing(self.site))
 
+    def check(self, site: Site) -> None:
+        """HostError when reload(site) could not be carried out."""
+        old = self.site
+        if (old.node.mode, old.wan.interface, old.lan.interface, old.mtu, old.node.listen_port) != (
+                site.node.mode, site.wan.interface, site.lan.interface, site.mtu, site.node.listen_port):
+            raise HostError("mode, interfaces, MTU and port change only with down and up")
+        for name, rules in ((self.red, nft.red_rules(site)), (self.black, nft.black_rules(site))):
+            with inside(name):
+                _run("nft", "-c", "-f", "-", text=rules)
+
     def reload(self, site: Site) -> None:
         """A new site file under traffic: each rule set is replaced in one transaction,
         and refusing routes come before others go. WAN, LAN and mode stay as they are.
         HostError."""
         old, removed = self.site, set(self.site.remote) - set(site.remote)
-        if (old.node.mode, old.wan.interface, old.lan.interface, old.mtu, old.node.listen_port) != (
-                site.node.mode, site.wan.interface, site.lan.interface, site.mtu, site.node.listen_port):
-            raise HostError("mode, interfaces, MTU and port change only with down and up")
         for name in (self.black, self.red):
             self._ip(name, _refusing(site))
         with inside(self.red):
