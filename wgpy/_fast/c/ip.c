@@ -1,6 +1,6 @@
 #include "ip.h"
 
-enum { IPV6_FRAGMENT = 44 };
+enum { IPV6_FRAGMENT = 44, WORTHWHILE = 128 /* bytes for wide vectors */ };
 
 bool ip_parse(const uint8_t *p, uint32_t len, struct wg_ip *out)
 {
@@ -88,16 +88,17 @@ __attribute__((target("avx2"))) static uint64_t copy_avx2(uint64_t sum, uint8_t 
 {
     return copy(sum, dst, src, len);
 }
-#define HERE(name, ...) (__builtin_cpu_supports("avx2") ? name##_avx2(__VA_ARGS__) : name(__VA_ARGS__))
+#define HERE(len, name, ...) \
+    ((len) >= WORTHWHILE && __builtin_cpu_supports("avx2") ? name##_avx2(__VA_ARGS__) : name(__VA_ARGS__))
 #else
-#define HERE(name, ...) name(__VA_ARGS__)
+#define HERE(len, name, ...) name(__VA_ARGS__)
 #endif
 
-uint64_t csum_add(uint64_t sum, const uint8_t *p, size_t len) { return HERE(add, sum, p, len); }
+uint64_t csum_add(uint64_t sum, const uint8_t *p, size_t len) { return HERE(len, add, sum, p, len); }
 
 uint64_t csum_copy(uint64_t sum, uint8_t *restrict dst, const uint8_t *restrict src, size_t len)
 {
-    return HERE(copy, sum, dst, src, len);
+    return HERE(len, copy, sum, dst, src, len);
 }
 
 uint16_t csum_finish(uint64_t sum)
