@@ -5,6 +5,7 @@ import os
 import socket
 import stat
 import threading
+import time
 
 import pytest
 from hypothesis import given, settings
@@ -118,8 +119,10 @@ def test_http(request_, status):
 @pytest.fixture
 def served(tmp_path, monkeypatch):
     monkeypatch.setattr("wgpy.daemon.admin.socket_path", lambda name: str(tmp_path / "wg" / f"{name}.sock"))
-    loop, passed = Loop(), []
-    sockets = Sockets(loop, tmp_path, "lima", lambda m, fds: passed.append(m) or True, lambda: DOCUMENT)
+    loop, passed, asked = Loop(), [], []
+    sockets = Sockets(loop, tmp_path, "lima", lambda m, fds: passed.append(m) or True,
+                      lambda: asked.append(1) or DOCUMENT)
+    sockets.asked = asked
     thread = threading.Thread(target=loop.run)
     thread.start()
     yield tmp_path, sockets, passed
@@ -155,6 +158,20 @@ def test_scraping_over_the_socket_beside_slow_and_rude_clients(served):
     assert b"wgpy_up{" in got
     for s in slow:
         s.close()
+
+
+def test_a_thousand_scrapes_a_second_cost_no_thousand_looks(served):
+    """F2: anybody on the host may scrape; each look at the firewalls is two processes."""
+    path, sockets, _ = served
+    began = time.monotonic()
+    for _ in range(50):
+        with connect(path / "metrics.sock") as s:
+            s.send(b"GET /metrics HTTP/1.0\r\n\r\n")
+            assert s.recv(65536).startswith(b"HTTP/1.0 200")
+    assert len(sockets.asked) <= 1 + (time.monotonic() - began)
+    time.sleep(1)
+    sockets.write_metrics()
+    assert len(sockets.asked) >= 2, "and it is no older than a second"
 
 
 def test_admin_connections_are_passed_on_unread_with_whose_they_are(served):

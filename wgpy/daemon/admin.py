@@ -8,6 +8,7 @@ import logging
 import os
 import socket
 import subprocess
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -27,6 +28,7 @@ AUDIT_BYTES = 8 << 20  # a trail is rotated when it is longer
 _OLD_TRAILS = 999
 _MAX_REQUEST = 4096
 _MAX_SCRAPERS = 4
+_FRESH = 1.0  # s for which a document is shown again
 
 
 def state_dir(site: Site) -> Path:
@@ -106,7 +108,7 @@ class Sockets:
     def __init__(self, loop: Loop, run_dir: Path, node: str, send: Callable[[dict, dict[str, int]], bool],
                  document: Callable[[], dict]):
         """Raises OSError, HostError."""
-        self._loop, self._send, self._document = loop, send, document
+        self._loop, self._send, self._document = loop, send, _now_and_then(document)
         self._run_dir = run_dir
         self._open: list[tuple[socket.socket, Path]] = []
         self._scrapers: dict[int, socket.socket] = {}
@@ -199,6 +201,17 @@ class Sockets:
         self._scrapers.pop(fd, None)
         self._loop.forget(fd)
         connection.close()
+
+
+def _now_and_then(document: Callable[[], dict]) -> Callable[[], dict]:
+    """Anybody on the host may scrape, and each time would cost two processes."""
+    last: list = [-_FRESH, {}]
+
+    def held() -> dict:
+        if time.monotonic() - last[0] >= _FRESH:
+            last[:] = time.monotonic(), document()
+        return last[1]
+    return held
 
 
 def response(request: bytes, document: Callable[[], dict]) -> bytes:
