@@ -26,6 +26,7 @@ log = logging.getLogger("wgpy")
 
 _READY = b"\0"
 _STOP_SECONDS = 15
+_LOOK_SECONDS = 0.3
 _LOG_BYTES = 1 << 20
 
 
@@ -48,15 +49,24 @@ class Lock:
     """Held for as long as a supervisor lives; the file bears its process number."""
 
     def __init__(self, name: str):
-        """Raises HostError when somebody else holds it."""
+        """Raises HostError when somebody else holds it for longer than a look at it, see
+        holder(), takes."""
         directory = run_dir(name)
         directory.mkdir(mode=0o755, parents=True, exist_ok=True)
         self._fd = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        until = time.monotonic() + _LOOK_SECONDS
+        while not self._taken():
+            if time.monotonic() > until:
+                os.close(self._fd)
+                raise HostError(f"node {name} is up already")
+            time.sleep(0.01)
+
+    def _taken(self) -> bool:
         try:
             fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            os.close(self._fd)
-            raise HostError(f"node {name} is up already") from None
+            return False
+        return True
 
     def write_pid(self) -> None:
         os.ftruncate(self._fd, 0)

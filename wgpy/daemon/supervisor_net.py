@@ -141,14 +141,16 @@ class Namespaces:
             self.sockets.close()
             self.sockets = None
         home = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
-        for link, name in ((self.site.wan.interface, self.black), (self.site.lan.interface, self.red)):
-            if os.path.ismount(_NETNS / name):
-                if self._has(name, link):
-                    self._ip(name, [f"link set {link} down", f"link set {link} netns /proc/{os.getpid()}/fd/{home}"],
-                             force=True)
-                _run("ip", "netns", "del", name)
-            (_NETNS / name).unlink(missing_ok=True)  # a name whose mount is gone
-        os.close(home)
+        try:
+            for link, name in ((self.site.wan.interface, self.black), (self.site.lan.interface, self.red)):
+                if os.path.ismount(_NETNS / name):
+                    if self._has(name, link):
+                        self._ip(name, [f"link set {link} down",
+                                        f"link set {link} netns /proc/{os.getpid()}/fd/{home}"], force=True)
+                    _run("ip", "netns", "del", name)
+                (_NETNS / name).unlink(missing_ok=True)  # a name whose mount is gone
+        finally:
+            os.close(home)
 
     def wan_runs(self) -> bool:
         """Whether the WAN interface is there, up and has a carrier."""

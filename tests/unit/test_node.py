@@ -1,0 +1,37 @@
+"""The lock of a node: one supervisor, and anybody may look whether there is one."""
+
+import fcntl
+import threading
+
+import pytest
+
+from wgpy.daemon import node
+from wgpy.errors import HostError
+
+
+@pytest.fixture
+def directory(tmp_path, monkeypatch):
+    monkeypatch.setenv("WGPY_RUN_DIR", str(tmp_path))
+    return tmp_path / "lima"
+
+
+def test_one_supervisor_a_node(directory):
+    first = node.Lock("lima")
+    first.write_pid()
+    with pytest.raises(HostError, match="lima is up already"):
+        node.Lock("lima")
+    assert node.holder("lima") is not None
+    first.close()
+    assert node.holder("lima") is None
+    node.Lock("lima").close()
+
+
+def test_who_looks_whether_it_is_up_does_not_keep_it_down(directory):
+    """holder() shares the lock for a moment; `wgpy top` does so every second."""
+    node.Lock("lima").close()
+    with open(directory / "lock") as looking:
+        fcntl.flock(looking, fcntl.LOCK_SH)
+        timer = threading.Timer(0.05, lambda: fcntl.flock(looking, fcntl.LOCK_UN))
+        timer.start()
+        node.Lock("lima").close()
+        timer.join()
