@@ -40,14 +40,17 @@ def test_a_start_that_fails_leaves_no_descriptor_and_no_process(room, monkeypatc
     def fail(*_, **__):
         raise OSError(24, "Too many open files")
 
-    before = descriptors()
+    before, spawn, started = descriptors(), os.posix_spawn, []
     with monkeypatch.context() as m:
+        m.setattr(supervisor_room.os, "posix_spawn", lambda *a, **k: started.append(spawn(*a, **k)) or started[-1])
         m.setattr(supervisor_room.os, call, fail)
         with pytest.raises(OSError):
             room.start()
     assert descriptors() == before and room.pid == 0
-    with pytest.raises(ChildProcessError):
-        os.waitpid(-1, os.WNOHANG)
+    assert len(started) == (call == "pidfd_open")
+    for pid in started:
+        with pytest.raises(ChildProcessError):
+            os.waitpid(pid, os.WNOHANG)
 
 
 def test_the_last_line_of_a_long_farewell_is_the_reason(room, monkeypatch):
