@@ -4,9 +4,10 @@ joined by clear0, and a veth called secure0 plays the tunnel."""
 import json
 import socket
 import time
+from contextlib import suppress
 
 import pytest
-from scapy.layers.inet import IP, UDP
+from scapy.layers.inet import IP, TCP, UDP
 from scapy.layers.inet6 import IPv6
 from site_files import LIMA, edited, site_of
 from wgpy.isolate.nft import black_rules, red_rules
@@ -22,6 +23,9 @@ to = ["cusco"]
 LARGE = SMALL.replace('"small"', '"large"')
 HOST, GUEST, FAR, WEB = "10.1.0.2", "10.1.0.200", "10.2.0.2", "203.0.113.5"
 HOST6, FAR6, WEB6 = "fd01::2", "fd02::2", "2001:db8:1::5"
+GUEST6 = "fd01::8000:0:0:2"
+# of the far site: two that a test may route astray, two beside FAR
+LOST, LOST6, NEAR_FAR, NEAR_FAR6 = "10.2.0.77", "fd02::77", "10.2.0.3", "fd02::3"
 WAN, WAN6, PORT = "192.0.2.10", "2001:db8::10", 51820
 TCP_PROTOCOL, UDP_PROTOCOL, ICMP_PROTOCOL, ICMPV6_PROTOCOL = 6, 17, 1, 58
 NEIGHBOUR_DISCOVERY = (133, 134, 135, 136)
@@ -65,7 +69,8 @@ class House:
                for ns, link in ((self.red, "secure0"), (self.far, "eth0"))}
         self.red.batch(*(f"neigh add {a} lladdr {mac[self.far]} dev secure0" for a in (FAR, FAR6)))
         self.far.batch(*(f"neigh add {a} lladdr {mac[self.red]} dev eth0"
-                         for a in (HOST, GUEST, HOST6, "10.1.0.1", "fd01::1", "10.1.0.7", WEB)))
+                         for a in (HOST, GUEST, HOST6, "10.1.0.1", "fd01::1", "10.1.0.7", WEB,
+                                   WEB6, GUEST6, LOST, LOST6, NEAR_FAR, NEAR_FAR6)))
 
     def load(self, text: str = SMALL):
         site = site_of(text)
@@ -100,17 +105,25 @@ def counters(ns: Netns) -> dict[str, int]:
 
 
 def inject(ns: Netns, *packets) -> None:
-    """Whole IP packets, sources included, from inside a namespace."""
+    """Whole IP packets, sources included, from inside a namespace, unless its own firewall
+    refuses them."""
     with ns.entered():
         for packet in packets:
             kind = socket.AF_INET if packet.version == 4 else socket.AF_INET6
-            with socket.socket(kind, socket.SOCK_RAW, socket.IPPROTO_RAW) as s:
+            with socket.socket(kind, socket.SOCK_RAW, socket.IPPROTO_RAW) as s, \
+                    suppress(PermissionError):
                 s.sendto(bytes(packet), (packet.dst, 0))
 
 
 def udp(source: str, target: str, port: int = 9, sport: int = 40000):
     layer = IPv6 if ":" in target else IP
     return layer(src=source, dst=target) / UDP(sport=sport, dport=port) / b"probe"
+
+
+def segment(source: str, target: str, flags: str = "R"):
+    """TCP; a reset without a connection is what conntrack calls invalid."""
+    layer = IPv6 if ":" in target else IP
+    return layer(src=source, dst=target) / TCP(sport=40000, dport=9, flags=flags)
 
 
 def bound(ns: Netns, address: str, port: int, kind=socket.SOCK_DGRAM, timeout: float = 2):

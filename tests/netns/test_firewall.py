@@ -61,6 +61,15 @@ def test_additions_open_what_they_say(house):
     assert not pings(house.lan, "10.1.0.1")
 
 
+def test_additions_are_tried_on_the_tunnel_too_and_know_the_sets(house):
+    """After what the room itself admits, before its last drop; on one link only if they say so."""
+    house.load(SMALL + '[firewall]\nred = ["ip saddr @remote4 icmp type echo-request accept", '
+               '"iifname eth1 ip6 saddr @lan6 icmpv6 type echo-request accept"]\n')
+    assert pings(house.far, "10.1.0.1") and not pings(house.lan, "10.1.0.1")
+    assert pings(house.lan, "fd01::1") and not pings(house.far, "fd01::1")
+    assert counters(house.red)["input_dropped"] == 2
+
+
 def test_additions_of_a_room_are_not_for_the_other_one(house):
     """Seen with the room that asks taken over: its own rules are gone."""
     ping = "icmp type echo-request accept"
@@ -134,15 +143,69 @@ def test_permits_hold_in_both_directions(house):
     assert pings(house.lan, FAR, GUEST) and pings(house.far, GUEST), "no permit: every host"
 
 
-def test_a_permit_taken_back_ends_connections(house):
-    with bound(house.far, FAR, 7) as far, bound(house.lan, HOST, 0) as lan:
-        lan.sendto(b"1", (FAR, 7))
-        _, sender = far.recvfrom(9)
-        house.load(SMALL.replace("10.1.0.0/25", "10.1.0.128/25"))
-        far.sendto(b"2", sender)
-        lan.settimeout(0.3)
-        with pytest.raises(TimeoutError):
-            lan.recv(9)
+@pytest.mark.parametrize("host, far", [(HOST, FAR), (HOST6, FAR6)])
+def test_a_permit_taken_back_ends_connections(house, host, far):
+    """I6: established flows meet the permits in force, in both directions."""
+    with bound(house.far, far, 7) as there, bound(house.lan, host, 0) as here:
+        here.sendto(b"1", (far, 7))
+        _, sender = there.recvfrom(9)
+        there.sendto(b"2", sender)
+        assert here.recv(9) == b"2"
+        house.load(SMALL.replace("10.1.0.0/25", "10.1.0.128/25").replace("fd01::/64\"]\nto",
+                                                                         "fd01:0:0:0:8000::/65\"]\nto"))
+        there.sendto(b"3", sender)
+        here.sendto(b"4", (far, 7))
+        for s in (here, there):
+            s.settimeout(0.3)
+            with pytest.raises(TimeoutError):
+                s.recv(9)
+        assert counters(house.red)["not_permitted"] == 2
+        house.load()
+        there.sendto(b"5", sender)
+        assert here.recv(9) == b"5"
+
+
+@pytest.mark.parametrize("web, kept", [(WEB, "2000::/3"), (WEB6, "0.0.0.0/0")])
+def test_a_bypass_taken_back_ends_connections(house, web, kept):
+    """F5, in red and, with red taken over, in black."""
+    host = HOST6 if ":" in web else HOST
+    with bound(house.out, web, 9) as server, bound(house.lan, host, 0) as client:
+        client.sendto(b"1", (web, 9))
+        server.recvfrom(9)
+        house.load(SMALL + f'[bypass]\nnetworks = ["{kept}"]\n')
+        server.settimeout(0.3)
+        for room, counter in ((house.red, "not_bypassed"), (house.black, "forward_dropped")):
+            client.sendto(b"2", (web, 9))
+            with pytest.raises(TimeoutError):
+                server.recv(9)
+            assert counters(room)[counter] == 1
+            house.red.run("nft", "flush", "ruleset")
+
+
+def test_permits_that_overlap_are_one(house):
+    """I6: each pair that any [[permit]] names, and no other."""
+    two = SMALL.replace('to = ["cusco"]', f'to = ["{FAR}/32"]') + f"""[[permit]]
+from = ["10.1.0.0/25"]
+to = ["10.2.0.0/30", "fd02::/64"]
+[[permit]]
+from = ["{GUEST}/32", "fd01::/64"]
+to = ["10.2.0.0/29", "fd02::/64"]
+"""
+    house.load(two)
+    assert pings(house.lan, FAR, HOST) and pings(house.lan, FAR, GUEST)
+    assert pings(house.lan, FAR6, HOST6) and pings(house.far, HOST6)
+    inject(house.lan, udp(HOST, "10.2.0.3"), udp(GUEST, "10.2.0.3"), udp(GUEST, "10.2.0.7"))
+    assert counters(house.red)["not_permitted"] == 0
+    inject(house.lan, udp(HOST, "10.2.0.4"), udp("10.1.0.199", FAR), udp(GUEST, "10.2.0.8"))
+    assert counters(house.red)["not_permitted"] == 3
+
+
+def test_a_site_around_this_one_does_not_speak_for_it(house):
+    """The LAN's networks inside another site's: tunnelled sources of the LAN are false."""
+    house.load(SMALL.replace('"10.2.0.0/24", "fd02::/64"', '"10.0.0.0/8", "fd00::/10"'))
+    inject(house.far, udp("10.1.0.7", HOST), udp("fd01::7", HOST6))
+    assert counters(house.red)["tunnel_spoofed"] >= 2
+    assert pings(house.far, HOST) and pings(house.far, HOST6)
 
 
 def test_strangers_cannot_fill_the_table_of_connections(house):
