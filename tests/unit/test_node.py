@@ -26,6 +26,14 @@ def test_one_supervisor_a_node(directory):
     node.Lock("lima").close()
 
 
+def test_a_directory_of_the_nodes_name_is_not_taken_for_its_site_file(directory, monkeypatch):
+    (directory.parent / "here" / "lima").mkdir(parents=True)
+    monkeypatch.chdir(directory.parent / "here")
+    monkeypatch.setattr(node, "_need_root", lambda: None)
+    with pytest.raises(HostError, match="lima: no such node is up"):
+        node.down("lima")
+
+
 def test_who_looks_whether_it_is_up_does_not_keep_it_down(directory):
     """holder() shares the lock for a moment; `wgpy top` does so every second."""
     node.Lock("lima").close()

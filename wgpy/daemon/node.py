@@ -125,7 +125,7 @@ def down(name_or_path: str) -> str:
     that crashed. WgpyError."""
     _need_root()
     site = None
-    if os.path.exists(name_or_path):
+    if os.path.isfile(name_or_path):
         site, _ = load(name_or_path)
     name = site.node.name if site else name_or_path
     _check_name(name)
