@@ -8,8 +8,10 @@ import subprocess
 import sys
 
 import pytest
+from click.testing import CliRunner
 from nacl.public import PrivateKey
 from site_files import KEY, KEY2, LIMA, PUNO, edited
+from wgpy.cli.keys import keys
 
 SITE = edited(LIMA, ('["192.0.2.10/24"]', '["192.0.2.10/24", "2001:db8::2/64"]')) + 'psk = "cusco"\n' + PUNO
 
@@ -158,3 +160,19 @@ def test_verifying_a_trail_from_the_command_line(admin):
     (admin.state / "audit.log").write_bytes(lines[0])
     assert "missing at the end" in admin.run("audit", "verify", "lima", "--head", log.head.hash, fails=True)
     assert "no audit log" in admin.run("audit", "verify", "nobody", fails=True)
+
+
+def test_an_administrator_who_is_not_root_asks_the_node(tmp_path, monkeypatch):
+    """I1: the supervisor's lock is root's, and the group wgpy-admin may change the passphrase."""
+    asked = []
+
+    def refuse(name):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("wgpy.daemon.node.holder", refuse)
+    monkeypatch.setattr("wgpy.cli.admin.ask", lambda node, **request: asked.append((node, request)))
+    (tmp_path / "old").write_text("a")
+    (tmp_path / "new").write_text("b")
+    done = CliRunner().invoke(keys, ["passphrase", "lima", "--old", str(tmp_path / "old"), "--new", str(tmp_path / "new")])
+    assert done.exit_code == 0, done.output
+    assert asked == [("lima", {"cmd": "passphrase-change", "old": "a", "new": "b"})]
