@@ -1,6 +1,7 @@
 """What the generated firewalls admit and what they drop, with real packets
 (F2, F5, F10, I4, I5, I6)."""
 
+import json
 import socket
 import time
 
@@ -275,6 +276,23 @@ def test_a_protected_destination_is_stopped_in_each_room(house):
         assert len(reached(house.out, "eth0", send, is_probe)) == len(probes), "it could leak"
     finally:
         house.red.batch("route add 10.2.0.0/24 dev secure0", "route add fd02::/64 dev secure0")
+
+
+@pytest.mark.parametrize("host, other, gateway", [(HOST, "10.1.0.99", "10.1.0.1"),
+                                                  (HOST6, "fd01::99", "fd01::1")])
+def test_red_routes_between_networks_of_the_lan_in_small_mode(house, host, other, gateway):
+    """I4."""
+    mac = json.loads(house.lan.ip("-j", "link", "show", "eth0"))[0]["address"]
+    house.lan.ip("route", "add", other, "via", gateway)
+    house.red.ip("neigh", "replace", other, "lladdr", mac, "dev", "eth1")
+    try:
+        back = lambda: reached(house.lan, "eth0", lambda: inject(house.lan, udp(host, other)),  # noqa: E731
+                               lambda f: f.protocol == UDP_PROTOCOL)
+        assert len(back()) == 1
+        house.load(LARGE)
+        assert not back() and counters(house.red)["forward_dropped"] == 1
+    finally:
+        house.lan.ip("route", "del", other, "via", gateway)
 
 
 def test_black_believes_nothing_of_a_red_that_was_taken_over(house):

@@ -14,11 +14,16 @@ from wgpy.isolate.nft import BLACK_COUNTERS, RED_COUNTERS
 __all__ = ["built", "house"]
 pytestmark = pytest.mark.netns
 
-# half of the LAN may speak to Cusco, and some of the Internet is in clear
-NARROW = (("fd01::/64\"]\nto", "fd01::/65\"]\nto"),)
-BYPASS = '[bypass]\nnetworks = ["203.0.113.0/24", "2001:db8:1::/64"]\n'
+# half of the LAN may speak to Cusco; small: some of the Internet is in clear; part: all of
+# it, and that half of the LAN is all there is of the site
+HALF = ("fd01::/64\"]\nto", "fd01::/65\"]\nto")
+SITES = {
+    "small": edited(SMALL, HALF) + '[bypass]\nnetworks = ["203.0.113.0/24", "2001:db8:1::/64"]\n',
+    "large": edited(LARGE, HALF),
+    "part": edited(SMALL, HALF, ("[[site]]", 'networks = ["10.1.0.0/25", "fd01::/65"]\n[[site]]')),
+}
 BLACK_CLEAR, BLACK_CLEAR6, RED_CLEAR, RED_CLEAR6 = "169.254.77.1", "fd77::1", "169.254.77.2", "fd77::2"
-TURNED = "10.1.0.99"  # of the LAN, but routed by way of red
+TURNED, TURNED6 = "10.1.0.99", "fd01::99"  # of the LAN, but routed by way of red
 RETURNED, RETURNED6 = "10.1.0.77", "fd01::77"  # and by way of black
 ELSEWHERE, ELSEWHERE6 = "198.51.100.9", "2001:db8:9::9"
 MARTIAN, MARTIAN6 = "169.254.9.9", "::ffff:192.0.2.1"
@@ -93,11 +98,22 @@ SMALL_BLACK = [
 LARGE_BLACK = [
     ("forward_dropped", "lan", [udp(HOST, WEB), udp(HOST6, WEB6), udp("10.9.9.9", WEB)]),
 ]
+PART_RED = [
+    ("forward_dropped", "lan", [udp(GUEST, TURNED), udp(GUEST6, TURNED6)]),
+    ("not_bypassed", "lan", [udp(GUEST, WEB), udp(GUEST6, WEB6)]),
+    ("not_permitted", "lan", [udp(GUEST, FAR), udp(GUEST6, FAR6)]),
+    ("not_permitted", "far", [udp(FAR, GUEST), udp(FAR6, GUEST6)]),
+]
+PART_BLACK = [
+    ("clear_spoofed", "lan", [udp(GUEST, WEB), udp(GUEST6, WEB6)]),
+    ("forward_dropped", "lan", [udp(HOST, MARTIAN), udp(HOST6, MARTIAN6)]),
+]
 ROWS = [(mode, room, *row)
         for mode, room, rows in (("small", "red", ALWAYS_RED + SMALL_RED),
                                  ("large", "red", ALWAYS_RED + LARGE_RED),
                                  ("small", "black", ALWAYS_BLACK + SMALL_BLACK),
-                                 ("large", "black", ALWAYS_BLACK + LARGE_BLACK)) for row in rows]
+                                 ("large", "black", ALWAYS_BLACK + LARGE_BLACK),
+                                 ("part", "red", PART_RED), ("part", "black", PART_BLACK)) for row in rows]
 
 
 @contextmanager
@@ -108,7 +124,8 @@ def routed_astray(house):
         (LOST, BLACK_CLEAR), (LOST6, BLACK_CLEAR6), (MARTIAN, BLACK_CLEAR), (MARTIAN6, BLACK_CLEAR6),
         (RETURNED, BLACK_CLEAR), (RETURNED6, BLACK_CLEAR6))]
     ways += [(house.black, NEAR_FAR, RED_CLEAR), (house.black, NEAR_FAR6, RED_CLEAR6),
-             (house.out, ELSEWHERE, WAN), (house.out, ELSEWHERE6, WAN6), (house.lan, TURNED, RED)]
+             (house.out, ELSEWHERE, WAN), (house.out, ELSEWHERE6, WAN6), (house.lan, TURNED, RED),
+             (house.lan, TURNED6, RED6)]
     for ns, host, via in ways:
         ns.ip("route", "add", host, "via", via)
     try:
@@ -122,7 +139,7 @@ def routed_astray(house):
     v if isinstance(v, str) else f"{len(v)}"))
 def test_each_packet_is_dropped_by_its_own_name(house, mode, room, counter, sender, packets):
     """What another room would drop first is sent with that room taken over."""
-    house.load(edited(SMALL, *NARROW) + BYPASS if mode == "small" else edited(LARGE, *NARROW))
+    house.load(SITES[mode])
     seen = getattr(house, room)
     if room == "black" and sender in ("lan", "red"):
         house.red.run("nft", "flush", "ruleset")
