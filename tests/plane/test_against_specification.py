@@ -136,6 +136,10 @@ class Twin:
         self.both(self.rng.choice(("keepalive", "flush", "purge", "wipe", "clear_source")), self.slot())
         self.pumped([])
 
+    def order(self):
+        """A datagram of the core's, for a peer that may be gone when the pump comes to it."""
+        self.both("send", self.rng.randbytes(self.rng.choice((64, 92, 148))), slot=self.slot())
+
     def rearm(self):
         self.both("rearm", self.slot(), self.rng.choice((16, 32, 48)))
 
@@ -152,7 +156,7 @@ class Twin:
 @pytest.mark.parametrize("seed", range(25))
 def test_random_operations(seed):
     twin = Twin(seed)
-    weights = dict(add=2, remove=1, allow=8, place=4, install=5, send=30, receive=30, ask=6, rearm=4, age=5)
+    weights = dict(add=2, remove=1, allow=8, place=4, install=5, send=30, receive=30, ask=6, order=4, rearm=4, age=5)
     for _ in range(OPERATIONS):
         (name,) = twin.rng.choices(list(weights), list(weights.values()))
         getattr(twin, name)()

@@ -84,6 +84,9 @@ class Plane:
     def remove_peer(self, slot: int) -> None:
         self.wipe(slot)
         self.purge(slot)
+        kept = deque(e for e in self._lane if e[1] != slot)
+        self._drops["staged_purged"] += len(self._lane) - len(kept)
+        self._lane = kept
         self._ips.remove_owner(slot)
         self._notices.pop(slot, None)
         del self._peers[slot]
@@ -159,6 +162,8 @@ class Plane:
     def send(self, datagram: bytes, *, slot: int | None = None, endpoint: Endpoint | None = None,
              tos: int = HANDSHAKE_TOS) -> None:
         self._lane.append((bytes(datagram), slot, endpoint, tos))
+        if slot is not None:
+            self._peers[slot].tx_bytes += len(datagram)
 
     # notices up
 
@@ -225,8 +230,6 @@ class Plane:
             if endpoint is None:
                 self._drops["no_endpoint"] += 1
                 continue
-            if slot is not None:
-                self._peers[slot].tx_bytes += len(datagram)
             out.append(Sent(slot, endpoint, datagram, tos))
         for slot, peer in self._peers.items():
             wants, peer.wants = peer.wants, 0
