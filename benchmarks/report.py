@@ -18,20 +18,24 @@ class Figure:
     label: str
     unit: str
     digits: int
+    goals: tuple[float, float] | None = None  # P1: of the ratio, alone and as an encryptor
     less_is_better: bool = False
+
+    def goal(self, peer: str) -> float | None:
+        return dict(zip(("wgpy", ENCRYPTOR), self.goals or ())).get(peer)
 
 
 FIGURES = [
-    Figure("tcp1", "TCP, one stream", "Gbit/s", 2),
-    Figure("tcp4", "TCP, four streams", "Gbit/s", 2),
-    Figure("both", "TCP both ways, sum", "Gbit/s", 2),
-    Figure("jumbo", "TCP, one stream, MTU 8920", "Gbit/s", 2),
-    Figure("udp64", "UDP 64 B, < 1 % loss", "kpps", 0),
-    Figure("udp1392", "UDP 1392 B, < 1 % loss", "kpps", 0),
-    Figure("ping_p50", "ping p50, idle", "µs", 0, True),
-    Figure("ping_p99", "ping p99, idle", "µs", 0, True),
-    Figure("tcp1_cpu_per_gb", "daemon CPU per GB", "s", 2, True),
-    Figure("line_core", "one end at 950 Mbit/s", "% of a core", 0, True),
+    Figure("tcp1", "TCP, one stream", "Gbit/s", 2, (3, 2)),
+    Figure("tcp4", "TCP, four streams", "Gbit/s", 2, (3.5, 2.5)),
+    Figure("both", "TCP both ways, sum", "Gbit/s", 2, (3, 2)),
+    Figure("jumbo", "TCP, one stream, MTU 8920", "Gbit/s", 2, (2, 1.5)),
+    Figure("udp64", "UDP 64 B, < 1 % loss", "kpps", 0, (5, 4)),
+    Figure("udp1392", "UDP 1392 B, < 1 % loss", "kpps", 0, (3.5, 3.5)),
+    Figure("ping_p50", "ping p50, idle", "µs", 0, (0.8, 1.3), True),
+    Figure("ping_p99", "ping p99, idle", "µs", 0, None, True),
+    Figure("tcp1_cpu_per_gb", "daemon CPU per GB", "s", 2, (0.4, 0.6), True),
+    Figure("line_core", "one end at 950 Mbit/s (goal 15)", "% of a core", 0, None, True),
 ]
 
 
@@ -66,6 +70,8 @@ def _cell(entry: dict | None, figure: Figure, peer: str) -> str:
     number = f"{entry['median']:.{figure.digits}f}"
     spread = f"{entry['min']:.{figure.digits}f}–{entry['max']:.{figure.digits}f}"
     ratio = "" if peer == REFERENCE or entry["ratio"] is None else f" **×{entry['ratio']:.2f}**"
+    if ratio and figure.goal(peer):
+        ratio += f" / {figure.goal(peer):g}"
     return f"{number} ({spread}){ratio}"
 
 
@@ -80,7 +86,7 @@ def markdown(head: list[str], rows: list[list[str]]) -> str:
 def table(result: dict) -> str:
     """Markdown: a row a figure, a column an implementation."""
     peers, data = result["peers"], result["summary"]
-    return markdown(["median (min–max), ratio to " + REFERENCE, *peers],
+    return markdown([f"median (min–max), **ratio to {REFERENCE}** / goal", *peers],
                     [[f"{f.label}, {f.unit}", *(_cell(data[f.key].get(p), f, p) for p in peers)]
                      for f in FIGURES if f.key in data])
 
