@@ -1,6 +1,7 @@
 """Watching and bending the outside path: a capture and a relay."""
 
 import ctypes
+import errno
 import select
 import socket
 import struct
@@ -90,7 +91,9 @@ class Capture:
         while True:
             try:
                 packet, address = self._socket.recvfrom(self._snap)
-            except TimeoutError:
+            except OSError as error:  # ENETDOWN: said once when the interface goes down
+                if not isinstance(error, TimeoutError) and error.errno != errno.ENETDOWN:
+                    raise
                 if self._stop:
                     return
                 continue

@@ -342,5 +342,6 @@ void port_udp_init(struct wg_port_udp *u, int fd4, int fd6, bool gso)
     u->port.only_reads = true;
     u->port.fds[0] = fd4;
     u->port.fds[1] = fd6;
+    u->port.rang = UINT8_MAX;
     u->gso = gso;
 }
