@@ -3,8 +3,9 @@
     python benchmarks/cores.py [--quick] [--json]
 
 A queue is a pair of threads pinned to one core, `seal -> ring -> open`, with a peer of
-its own; queues share one plane, as those of a tunnel do, or have one each, which shows
-what the machine itself takes. Beyond the cores of this machine there is only a model.
+its own; queues share one plane, or have one each, which shows what the machine itself takes.
+One peer's packets, which lie ready in a ring, are sealed or opened by a group of threads,
+one a core. Beyond the cores of this machine there is only a model.
 Without root. Results go to benchmarks/results/.
 """
 import argparse
@@ -18,13 +19,27 @@ import time
 import cores_report
 import machine
 from scaling import BURST, Site, packet
-from wgpy._fast.ports import MemoryPort, Pump, clock
+from wgpy._fast.ports import MemoryPort, Pump, RingIn, RingOut, clock
 from wgpy.isolate.pumproom import ring_end
-from wgpy.ring.backing import MemfdRing
+from wgpy.ring.backing import DEFAULT_SIZE, MemfdRing
 
 LENGTHS = (64, 1420)
 MOST = 16  # queues that a plane has at most
 SETTLE = 0.2
+FLOW_BYTES, FLOW_TRAINS = 32 << 20, 250  # what a ring holds
+
+
+def ring(size: int, datagrams: bool) -> tuple[RingOut, RingIn]:
+    memory = MemfdRing.create("cores", size)
+    out, into = (ring_end(dict(zip((f"ring.cores.{part}" for part in ("own", "theirs", "data", "space")), fds)), "cores")
+                 for fds in (memory.producer_fds(), memory.consumer_fds()))
+    memory.close()
+    return out.producer(datagrams=datagrams), into.consumer(datagrams=datagrams)
+
+
+def on_core(core: int, call, *args) -> None:
+    os.sched_setaffinity(0, {core})
+    call(*args)
 
 
 class Queue:
@@ -35,22 +50,14 @@ class Queue:
         address = site.inside[number % len(site.inside)]
         for _ in range(min(BURST, 64_000 // length)):
             source.put(packet(address, address, length))
-        memory = MemfdRing.create("cores")
-        out, into = (ring_end(dict(zip((f"ring.cores.{part}" for part in ("own", "theirs", "data", "space")), fds)),
-                              "cores") for fds in (memory.producer_fds(), memory.consumer_fds()))
-        memory.close()
+        out, into = ring(DEFAULT_SIZE, datagrams=True)
         queue = number % site.queues
-        self._pumps = (Pump(source, site.plane.seal_stage(queue), out.producer(datagrams=True)),
-                       Pump(into.consumer(datagrams=True), site.plane.open_stage(queue), self.sink))
-        self._threads = [threading.Thread(target=self._run, args=(pump, core), daemon=True)
+        self._pumps = (Pump(source, site.plane.seal_stage(queue), out),
+                       Pump(into, site.plane.open_stage(queue), self.sink))
+        self._threads = [threading.Thread(target=on_core, args=(core, pump.run), daemon=True)
                          for pump, core in zip(self._pumps, cores)]
         for thread in self._threads:
             thread.start()
-
-    @staticmethod
-    def _run(pump: Pump, core: int) -> None:
-        os.sched_setaffinity(0, {core})
-        pump.run()
 
     def opened(self) -> int:
         return self.sink.stats()["packets_out"]
@@ -77,6 +84,35 @@ def rate(length: int, pinned: list[tuple[int, int]], shared: bool, seconds: floa
     return opened * length * 8 / elapsed / 1e9
 
 
+def flow(way: str, length: int, cores: list[int], seconds: float) -> float:
+    """Gbit/s of inner packets of one peer that a group with a thread on each of `cores`
+    seals or opens (`way`): the median of as many rings full as fit into the time."""
+    rates, deadline = [], time.monotonic() + seconds
+    while not rates or time.monotonic() < deadline:
+        site, source, sink = Site(1, 1, queues=len(cores), now=clock()), MemoryPort(repeat=True), MemoryPort(discard=True)
+        for _ in range(BURST):
+            source.put(packet(site.inside[0], site.inside[0], length))
+        out, into = ring(FLOW_BYTES, datagrams=way == "open")
+        fill = Pump(source, site.plane.seal_stage() if way == "open" else None, out)
+        group = Pump(into, [getattr(site.plane, f"{way}_stage")(i) for i in range(len(cores))], sink)
+        for _ in range(3):  # attach
+            fill.step(), group.step()
+        for _ in range(min(FLOW_TRAINS, FLOW_BYTES // (BURST * (length + 128)))):
+            fill.step()
+        threads = [threading.Thread(target=on_core, args=(core, group.run, i), daemon=True)
+                   for i, core in enumerate(cores)]
+        before, end, began = sink.stats()["packets_out"], out.stats()["packets_out"], time.perf_counter()
+        for thread in threads:
+            thread.start()
+        while sink.stats()["packets_out"] < end:
+            time.sleep(0.0002)
+        rates.append((end - before) * length * 8 / (time.perf_counter() - began) / 1e9)
+        group.stop()
+        for thread in threads:
+            thread.join()
+    return statistics.median(rates)
+
+
 def arrangements(cores: list[int]) -> list[tuple[str, int, list[tuple[int, int]], bool]]:
     """Name, number of cores, where each queue's two threads run, whether they share a plane."""
     made = [("one plane", n, [(c, c) for c in cores[:n]], True) for n in range(1, len(cores) + 1)]
@@ -88,17 +124,23 @@ def arrangements(cores: list[int]) -> list[tuple[str, int, list[tuple[int, int]]
 
 def measure(rounds: int, seconds: float) -> list[dict]:
     """Arrangements in turn, so that drift meets all alike; speed-ups are within a round."""
-    todo = arrangements(sorted(os.sched_getaffinity(0))[:MOST])
+    cores = sorted(os.sched_getaffinity(0))[:MOST]
+    todo = arrangements(cores)
+    flows = [(f"one peer, {way} alone", n, way) for way in ("seal", "open") for n in range(1, len(cores) + 1)]
     rates: dict[tuple, list[float]] = {}
     for number in range(1, rounds + 1):
         for length in LENGTHS:
             for name, n, pinned, shared in todo:
                 machine.settle(1)
                 rates.setdefault((length, name, n), []).append(rate(length, pinned, shared, seconds))
+            for name, n, way in flows:
+                machine.settle(1)
+                rates.setdefault((length, name, n), []).append(flow(way, length, cores[:n], seconds))
         print(f"cores, round {number} of {rounds}", file=sys.stderr, flush=True)
     return [{"length": length, "arrangement": name, "cores": n, "gbps": statistics.median(got),
              "least": min(got), "most": max(got),
-             "speedup": statistics.median(g / one for g, one in zip(got, rates[length, "one plane", 1]))}
+             "speedup": statistics.median(g / one for g, one in zip(
+                 got, rates[length, name if (length, name, 1) in rates else "one plane", 1]))}
             for (length, name, n), got in rates.items()]
 
 

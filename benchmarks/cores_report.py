@@ -31,7 +31,7 @@ def text(result: dict) -> str:
                 for length, found in result["models"].items() for x in found]
     return "\n\n".join((
         f"{m['date']}, {m['cores']} cores of {m['cpu']}, commit {m['commit'] or 'unknown'}",
-        report.markdown(["packets", "sealed, through a ring, opened", "cores", "Gbit/s, median (min–max)", "speed-up"], rows),
+        report.markdown(["packets", "sealed, through a ring, opened, unless said", "cores", "Gbit/s, median (min–max)", "speed-up"], rows),
         report.markdown(["packets", "model", *(f"Gbit/s on {n} cores" for n in beyond)], modelled), CAUTION))
 
 

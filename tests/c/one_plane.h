@@ -40,8 +40,8 @@ static inline uint32_t add_peer(uint8_t n)
     uint32_t slot = plane_add_peer(plane);
     plane_write_lock(plane);
     CHECK(trie_insert(plane->trie, 4, (const uint8_t[4]){10, n}, 16, slot) == 0);
-    plane_write_unlock(plane);
     plane->peer[slot].endpoint = (struct wg_endpoint){.family = 4, .port = n, .addr = {192, 0, 2, n}};
+    plane_write_unlock(plane);
     return slot;
 }
 

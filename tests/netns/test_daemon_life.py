@@ -216,7 +216,8 @@ def test_host_without_ipv6():
         assert ping(a, INSIDE4[1], wait=8).lost == 0
 
 
-def test_several_queues():
+def test_several_threads_a_direction():
+    """P1: one peer's packets on several cores, through one TUN queue and one socket."""
     with TwoSites("wgpyd", env={"WGPY_QUEUES": "3"}) as sites:
         assert reaches(sites)
         assert threads(sites.a) == 7

@@ -37,6 +37,10 @@ def test_program(kind, name):
     make(f"{kind}-{name}")
 
 
+def test_group_of_pumps_under_thread_sanitizer():
+    make("threads")
+
+
 def test_avx512_backend_on_an_emulated_processor():
     """F7: right on processors with AVX-512, which few test machines have; also sanitized."""
     said = make("emulated-avx512")

@@ -31,6 +31,10 @@ cdef extern from "pump.h" nogil:
     struct wg_pump:
         wg_batch batch
         wg_counter batches, sleeps
+    struct wg_group:
+        uint32_t n
+    void group_init(wg_group *, wg_pump *, uint32_t)
+    void group_free(wg_group *)
     int pump_init(wg_pump *, wg_port *, wg_stage *, wg_port *)
     void pump_free(wg_pump *)
     int pump_run(wg_pump *)

@@ -1,4 +1,4 @@
-from wgpy._fast.core cimport wg_port, wg_pump, wg_stage
+from wgpy._fast.core cimport uint32_t, wg_group, wg_port, wg_pump, wg_stage
 
 
 cdef class Port:
@@ -12,5 +12,7 @@ cdef class Stage:
 
 cdef class Pump:
     cdef wg_pump *pump
-    cdef object source, stage, sink
-    cdef bint running
+    cdef wg_group group
+    cdef uint32_t ready
+    cdef readonly uint32_t threads
+    cdef object keep

@@ -179,27 +179,42 @@ include "gate.pxi"
 
 
 cdef class Pump:
-    """Moves packets from `source` through `stage` (None: as they are) to `sink`."""
+    """Moves packets from `source` through `stage` (None: as they are) to `sink`. With a
+    sequence of stages, of queues of one plane and the first of queue 0, as many `threads`
+    share the work, and packets leave in the order in which they came."""
 
-    def __cinit__(self, Port source, Stage stage, Port sink):
-        self.pump = <wg_pump *>calloc(1, sizeof(wg_pump))
+    def __cinit__(self, Port source, stage, Port sink):
+        stages = tuple(stage) if isinstance(stage, (tuple, list)) else (stage,)
+        if not 1 <= len(stages) <= WG_QUEUES_MAX:
+            raise ValueError(f"a pump has 1 to {WG_QUEUES_MAX} stages")
+        self.pump = <wg_pump *>calloc(len(stages), sizeof(wg_pump))
         if self.pump == NULL:
             raise MemoryError
-        self.source, self.stage, self.sink = source, stage, sink
-        if pump_init(self.pump, source.port, stage.stage if stage is not None else NULL, sink.port):
-            raise MemoryError
+        self.keep = source, stages, sink
+        self.threads = <uint32_t>len(stages)
+        for one in stages:
+            self.ready += 1
+            if pump_init(&self.pump[self.ready - 1], source.port, _c_stage(one, len(stages) > 1), sink.port):
+                raise MemoryError
+        if self.threads > 1:
+            group_init(&self.group, self.pump, self.threads)
 
     def __dealloc__(self):
-        if self.pump != NULL:
-            pump_free(self.pump)
+        for i in range(self.ready):
+            pump_free(&self.pump[i])
+        if self.group.n:
+            group_free(&self.group)
         free(self.pump)
 
-    def run(self) -> int:
+    def run(self, uint32_t thread=0) -> int:
         """Runs on the calling thread without the GIL until stop(). 0, or the errno
-        with which the source ended."""
+        with which the source ended. With several `threads`, one call for each number below
+        that; when the source ends all return, and one of them the errno."""
         cdef int ret
+        if thread >= self.threads:
+            raise ValueError(f"thread {thread} of {self.threads}")
         with nogil:
-            ret = pump_run(self.pump)
+            ret = pump_run(&self.pump[thread])
         return -ret
 
     def step(self, uint64_t now=0) -> int:
@@ -214,14 +229,25 @@ cdef class Pump:
 
     def stop(self) -> None:
         """Makes run() return soon; may be called from any thread."""
-        pump_stop(self.pump)
+        for i in range(self.threads):
+            pump_stop(&self.pump[i])
 
     def drops(self) -> dict:
         """Packets dropped by this pump, by reason, since its start."""
-        return {_NAMES[i]: counted(&self.pump.batch.drops[i]) for i in range(WG_DROP_COUNT)}
+        return {_NAMES[reason]: sum([counted(&self.pump[i].batch.drops[reason]) for i in range(self.threads)])
+                for reason in range(WG_DROP_COUNT)}
 
     def stats(self) -> dict:
-        return {"batches": counted(&self.pump.batches), "sleeps": counted(&self.pump.sleeps)}
+        return {"batches": sum([counted(&self.pump[i].batches) for i in range(self.threads)]),
+                "sleeps": sum([counted(&self.pump[i].sleeps) for i in range(self.threads)])}
+
+
+cdef wg_stage *_c_stage(stage, bint shared) except? NULL:
+    if stage is None and not shared:
+        return NULL
+    if not isinstance(stage, Stage):
+        raise TypeError(f"{stage!r} is no stage")
+    return (<Stage>stage).stage
 
 
 def clock() -> int:

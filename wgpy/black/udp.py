@@ -1,4 +1,4 @@
-"""The UDP sockets of one tunnel: IPv4 and IPv6 on one port, one pair a queue.
+"""The UDP sockets of one tunnel: IPv4 and IPv6 on one port.
 
 The outer DF bit stays clear (IP_PMTUDISC_DONT), the local address of each datagram is
 reported (PKTINFO) so that answers leave from it, and the DS field comes along for ECN.
@@ -27,28 +27,29 @@ _V6 = [(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1),
 _ABSENT = (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL, errno.EPFNOSUPPORT, errno.EPROTONOSUPPORT)
 
 
-class UdpSockets:
-    """Open sockets: `port`, and `pairs` of (IPv4, IPv6) sockets, None where the host
-    lacks the family."""
+Pair = tuple[socket.socket | None, socket.socket | None]
 
-    def __init__(self, port: int, mark: int = 0, queues: int = 1):
+
+class UdpSockets:
+    """Open sockets: `port`, and the `pair` of an IPv4 and an IPv6 socket, None where the
+    host lacks the family."""
+
+    def __init__(self, port: int, mark: int = 0):
         """Port 0 picks a random free one, the same for both families. Raises OSError
         (EADDRINUSE) or HostError; nothing stays open then."""
-        self.pairs: list[tuple[socket.socket | None, socket.socket | None]] = []
-        self.port = port
+        self.pair = _open(port)
+        self.port = self._all()[0].getsockname()[1]
         try:
-            self._open_first(queues > 1)
-            for _ in range(queues - 1):
-                self.pairs.append(self._pair(self.port, True))
             if mark:
                 self.set_mark(mark)
         except BaseException:
             self.close()
             raise
 
-    def fds(self) -> list[tuple[int, int]]:
-        """(IPv4, IPv6) descriptors, one pair a queue, -1 where absent."""
-        return [tuple(-1 if s is None else s.fileno() for s in pair) for pair in self.pairs]
+    def fds(self) -> tuple[int, int]:
+        """IPv4 and IPv6 descriptors, -1 where absent."""
+        four, six = (-1 if s is None else s.fileno() for s in self.pair)
+        return four, six
 
     def set_mark(self, mark: int) -> None:
         """Marks what is sent from now on; 0 takes the mark off. Raises OSError."""
@@ -58,43 +59,38 @@ class UdpSockets:
     def close(self) -> None:
         for s in self._all():
             s.close()
-        self.pairs = []
+        self.pair = (None, None)
 
     def _all(self) -> list[socket.socket]:
-        return [s for pair in self.pairs for s in pair if s is not None]
+        return [s for s in self.pair if s is not None]
 
-    def _open_first(self, shared: bool) -> None:
-        """Binds without SO_REUSEPORT first: with it, another daemon on the same port
-        would go unnoticed and take half of the traffic."""
-        for attempt in range(_RANDOM_PORT_TRIES):
-            try:
-                pair = self._pair(self.port, False)
-            except OSError as e:
-                if self.port or e.errno != errno.EADDRINUSE or attempt == _RANDOM_PORT_TRIES - 1:
-                    raise
-                continue
-            break
-        if pair == (None, None):
-            raise HostError("the host has neither IPv4 nor IPv6")
-        self.pairs.append(pair)
-        self.port = next(s for s in pair if s is not None).getsockname()[1]
-        for s in self._all():
-            if shared:
-                s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
 
-    @staticmethod
-    def _pair(port: int, shared: bool) -> tuple[socket.socket | None, socket.socket | None]:
-        four = _socket(socket.AF_INET, "0.0.0.0", port, _V4, shared)
+def _open(port: int) -> Pair:
+    for attempt in range(_RANDOM_PORT_TRIES):
         try:
-            port = four.getsockname()[1] if four else port
-            return four, _socket(socket.AF_INET6, "::", port, _V6, shared)
-        except OSError:
-            if four:
-                four.close()
-            raise
+            pair = _pair(port)
+        except OSError as e:
+            if port or e.errno != errno.EADDRINUSE or attempt == _RANDOM_PORT_TRIES - 1:
+                raise
+            continue
+        break
+    if pair == (None, None):
+        raise HostError("the host has neither IPv4 nor IPv6")
+    return pair
 
 
-def _socket(family: int, address: str, port: int, options: list, shared: bool):
+def _pair(port: int) -> Pair:
+    four = _socket(socket.AF_INET, "0.0.0.0", port, _V4)
+    try:
+        port = four.getsockname()[1] if four else port
+        return four, _socket(socket.AF_INET6, "::", port, _V6)
+    except OSError:
+        if four:
+            four.close()
+        raise
+
+
+def _socket(family: int, address: str, port: int, options: list):
     try:
         s = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
     except OSError as e:
@@ -104,8 +100,6 @@ def _socket(family: int, address: str, port: int, options: list, shared: bool):
     try:
         for option in options:
             s.setsockopt(*option)
-        if shared:
-            s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         _buffers(s)
         try:
             s.setsockopt(socket.IPPROTO_UDP, _UDP_GRO, 1)

@@ -50,7 +50,7 @@ def lines(name: str, now: float | None = None):
         yield 1, "listening port", str(state.listen_port)
     if state.fwmark:
         yield 1, "fwmark", f"{state.fwmark:#x}"
-    yield 1, "data path", f"{metrics['aead']}, {metrics['queues']} queue(s), MTU {metrics['mtu']}"
+    yield 1, "data path", f"{metrics['aead']}, {metrics['queues']} thread(s) a direction, MTU {metrics['mtu']}"
     for label, start in (("dropped", "drop_"), ("rejected handshakes", "reject_")):
         counts = [f"{k.replace('_', ' ')} {v}" for k, v in _part(metrics, start).items() if v]
         if counts:

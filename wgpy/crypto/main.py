@@ -32,7 +32,7 @@ MAX_PEERS, MAX_PREFIXES = 1024, 131072
 
 
 class Room(PumpRoom):
-    """options: aead, admin_gid. Descriptors: `site`, the site file's text; the rings; those
+    """options: aead, queues, admin_gid. Descriptors: `site`, the site file's text; the rings; those
     of Keys; `audit`, the log to append to, and `audit.old`, the one that it follows.
 
     `requests` maps the first key of a message of the supervisor to what is done with it
@@ -58,7 +58,8 @@ class Room(PumpRoom):
         if "tty" in self.fds and self._kept.empty:
             self.channel.send({"asking": True})
         self.keys = Keys(self.fds, self._kept, self.site.node.name)
-        plane = Plane(max_peers=MAX_PEERS, max_prefixes=MAX_PREFIXES, aead=self.options.get("aead"))
+        queues = range(self.options.get("queues", 1))
+        plane = Plane(max_peers=MAX_PEERS, max_prefixes=MAX_PREFIXES, queues=len(queues), aead=self.options.get("aead"))
         self.engine = Engine(Device(registry.get("wireguard"), os.urandom), plane,
                              max_peers=MAX_PEERS, max_prefixes=MAX_PREFIXES)
         red = {"datagrams": False}  # packets from red must not choose where datagrams go
@@ -67,8 +68,8 @@ class Room(PumpRoom):
         self.ports = {"from_red": end("red-crypto").consumer(**red), "to_black": end("crypto-black").producer(**black),
                       "from_black": end("black-crypto").consumer(**black), "to_red": end("crypto-red").producer(**red)}
         self.pumps = {
-            "seal": Pump(self.ports["from_red"], plane.seal_stage(0, self.site.mtu), self.ports["to_black"]),
-            "open": Pump(self.ports["from_black"], plane.open_stage(0), self.ports["to_red"])}
+            "seal": Pump(self.ports["from_red"], [plane.seal_stage(q, self.site.mtu) for q in queues], self.ports["to_black"]),
+            "open": Pump(self.ports["from_black"], [plane.open_stage(q) for q in queues], self.ports["to_red"])}
         self.engine.device.timestamp_floor = self.keys.floor
         if self.keys.store:
             self.engine.before_initiation(self._raise_floor)

@@ -8,13 +8,13 @@ import signal
 import sys
 
 from wgpy.admin import uapi_server
-from wgpy.config.values import INTERFACE_NAME, number, quoted
+from wgpy.config.values import INTERFACE_NAME, quoted
 from wgpy.loop import Loop
+from wgpy.daemon.pumps import environment_number, queues
 from wgpy.daemon.standalone import Standalone
 from wgpy.errors import HostError
 from wgpy.red import tun
 
-MAX_QUEUES = 16
 _PR_SET_DUMPABLE = 4
 _LEVELS = {"": logging.WARNING, "verbose": logging.DEBUG, "debug": logging.DEBUG,
            "info": logging.INFO, "error": logging.ERROR, "silent": logging.CRITICAL + 1}
@@ -42,10 +42,10 @@ class Process:
         if not INTERFACE_NAME.match(name):
             raise HostError(f"{quoted(name)} is no interface name (1 to 15 of a-z A-Z 0-9 _=+.-)")
         adopted = _descriptor("WG_TUN_FD")
-        device = tun.create(name, _queues()) if adopted is None else tun.adopt(adopted)
+        device = tun.create(name) if adopted is None else tun.adopt(adopted)
         self.loop = Loop()
         try:
-            self.tunnel = Standalone(self.loop, device, os.environ.get("WGPY_AEAD") or None)
+            self.tunnel = Standalone(self.loop, device, queues(), os.environ.get("WGPY_AEAD") or None)
         except BaseException:
             device.close()
             raise
@@ -78,18 +78,4 @@ class Process:
 
 def _descriptor(variable: str) -> int | None:
     text = os.environ.pop(variable, "")
-    return _number(variable, text, 0, 2**20) if text else None
-
-
-def _queues() -> int:
-    text = os.environ.get("WGPY_QUEUES", "")
-    if text:
-        return _number("WGPY_QUEUES", text, 1, MAX_QUEUES)
-    return min(MAX_QUEUES, max(1, len(os.sched_getaffinity(0)) // 2))
-
-
-def _number(variable: str, text: str, low: int, high: int) -> int:
-    try:
-        return number(text, low, high)
-    except ValueError as e:
-        raise HostError(f"{variable}: {e}") from None
+    return environment_number(variable, text, 0, 2**20) if text else None

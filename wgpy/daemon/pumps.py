@@ -1,69 +1,89 @@
-"""The threads of a standalone tunnel: for each queue tun -> seal -> udp and
-udp -> open -> tun. Pumps are built anew for each set of sockets; counters carry on."""
+"""The threads of a standalone tunnel: tun -> seal -> udp and udp -> open -> tun, each a
+group of as many threads as the plane has queues. Pumps are built anew for each set of
+sockets; counters carry on."""
 
+import os
 import threading
 from collections import Counter
 from typing import Callable
 
 from wgpy._fast.ports import Pump, TunPort, UdpPort
+from wgpy.config.values import number
+from wgpy.errors import HostError
 from wgpy.red.tun import Tun
+
+MAX_QUEUES = 16
+
+
+def queues() -> int:
+    """Threads that seal and threads that open: WGPY_QUEUES, or together one a core.
+    Raises HostError."""
+    text = os.environ.get("WGPY_QUEUES", "")
+    if text:
+        return environment_number("WGPY_QUEUES", text, 1, MAX_QUEUES)
+    return min(MAX_QUEUES, max(1, len(os.sched_getaffinity(0)) // 2))
+
+
+def environment_number(variable: str, text: str, low: int, high: int) -> int:
+    """Raises HostError that names the variable."""
+    try:
+        return number(text, low, high)
+    except ValueError as e:
+        raise HostError(f"{variable}: {e}") from None
 
 
 class Pumps:
     """`on_end(source, errno)` is called from a pump's thread when its source port is
     gone without stop()."""
 
-    def __init__(self, plane, tun: Tun, on_end: Callable[[str, int], None]):
+    def __init__(self, plane, queues: int, tun: Tun, on_end: Callable[[str, int], None]):
+        self.queues = queues
         self._plane, self._tun, self._on_end = plane, tun, on_end
-        self._running: list[tuple[Pump, threading.Thread]] = []
-        self._ports: list[tuple[str, TunPort | UdpPort]] = []
-        self._stages: list = []
+        self._pumps: list[Pump] = []
+        self._threads: list[threading.Thread] = []
+        self._ports: dict[str, TunPort | UdpPort] = {}
+        self._seals: list = []
         self._past: Counter = Counter()
 
-    def start(self, fds: list[tuple[int, int]], mtu: int) -> None:
-        """`fds` has an (IPv4, IPv6) pair of sockets for each queue of the TUN."""
-        for queue, (tun_fd, pair) in enumerate(zip(self._tun.fds, fds, strict=True)):
-            tun = TunPort(tun_fd, merge_tcp=self._tun.merge_tcp, merge_udp=self._tun.merge_udp)
-            udp = UdpPort(*pair)
-            seal = self._plane.seal_stage(queue, mtu)
-            self._stages.append(seal)
-            self._ports += [("tun", tun), ("udp", udp)]
-            self._launch("tun", queue, Pump(tun, seal, udp))
-            self._launch("udp", queue, Pump(udp, self._plane.open_stage(queue), tun))
+    def start(self, fds: tuple[int, int], mtu: int) -> None:
+        """`fds`: the IPv4 and the IPv6 socket."""
+        tun = TunPort(self._tun.fd, merge_tcp=self._tun.merge_tcp, merge_udp=self._tun.merge_udp)
+        udp = UdpPort(*fds)
+        self._ports = {"tun": tun, "udp": udp}
+        self._seals = [self._plane.seal_stage(queue, mtu) for queue in range(self.queues)]
+        self._launch("tun", Pump(tun, self._seals, udp))
+        self._launch("udp", Pump(udp, [self._plane.open_stage(queue) for queue in range(self.queues)], tun))
 
     def stop(self) -> None:
         """Returns when no thread uses a descriptor any more."""
-        running, self._running = self._running, []
-        for pump, _ in running:
+        for pump in self._pumps:
             pump.stop()
-        for _, thread in running:
+        for thread in self._threads:
             thread.join()
-        self._past += self._count(running)
-        self._ports, self._stages = [], []
+        self._past = self.counters()
+        self._pumps, self._threads, self._ports, self._seals = [], [], {}, []
 
     def set_mtu(self, mtu: int) -> None:
-        for stage in self._stages:
+        for stage in self._seals:
             stage.mtu = mtu
 
     def counters(self) -> Counter:
         """Since the daemon's start: drop_REASON, and tun_… and udp_… of the ports."""
-        return self._past + self._count(self._running)
-
-    def _count(self, running: list) -> Counter:
-        total: Counter = Counter()
-        for pump, _ in running:
+        total = Counter(self._past)
+        for pump in self._pumps:
             total.update({f"drop_{k}": v for k, v in pump.drops().items()})
-        for name, port in self._ports:
+        for name, port in self._ports.items():
             total.update({f"{name}_{k}": v for k, v in port.stats().items()})
         return total
 
-    def _launch(self, source: str, queue: int, pump: Pump) -> None:
-        thread = threading.Thread(target=self._run, args=(source, pump), daemon=True,
-                                  name=f"{source}-{queue}")
-        self._running.append((pump, thread))
-        thread.start()
+    def _launch(self, source: str, pump: Pump) -> None:
+        self._pumps.append(pump)
+        for i in range(pump.threads):
+            thread = threading.Thread(target=self._run, args=(source, pump, i), daemon=True, name=f"{source}-{i}")
+            self._threads.append(thread)
+            thread.start()
 
-    def _run(self, source: str, pump: Pump) -> None:
-        code = pump.run()
+    def _run(self, source: str, pump: Pump, thread: int) -> None:
+        code = pump.run(thread)
         if code:
             self._on_end(source, code)

@@ -27,11 +27,11 @@ _RESTART_PAUSE = 1.0  # s; a pump that ends twice within it takes the tunnel dow
 class Standalone:
     """The handler of the UAPI server. All methods run in the loop's thread."""
 
-    def __init__(self, loop: Loop, tun: Tun, aead: str | None = None):
+    def __init__(self, loop: Loop, tun: Tun, queues: int = 1, aead: str | None = None):
         """Raises WgpyError."""
         try:
             self.plane = Plane(max_peers=MAX_PEERS, max_prefixes=MAX_PREFIXES,
-                               queues=len(tun.fds), aead=aead)
+                               queues=queues, aead=aead)
         except ValueError as e:
             raise HostError(f"WGPY_AEAD: {e}") from None
         self.engine = Engine(Device(registry.get("wireguard"), os.urandom), self.plane,
@@ -41,7 +41,7 @@ class Standalone:
         self._port = self._mark = 0
         self._mtu = self._index = 0
         self._restarted = 0.0
-        self._pumps = Pumps(self.plane, tun, self._pump_ended)
+        self._pumps = Pumps(self.plane, queues, tun, self._pump_ended)
         self._links = LinkMonitor(tun)
         self._routes = RouteMonitor()
         loop.watch(self.plane.notice_fd, READ, lambda _: self.engine.on_notices())
@@ -66,7 +66,7 @@ class Standalone:
         out = self.engine.metrics()
         for name, value in self._pumps.counters().items():
             out[name] = out.get(name, 0) + value
-        return out | {"queues": len(self._tun.fds), "up": int(self._sockets is not None),
+        return out | {"queues": self._pumps.queues, "up": int(self._sockets is not None),
                       "mtu": self._mtu}
 
     def close(self) -> None:
@@ -75,7 +75,7 @@ class Standalone:
             self._loop.forget(monitor.fileno())
             monitor.close()
         self._loop.forget(self.plane.notice_fd)
-        self._loop.forget(self._tun.fds[0])
+        self._loop.forget(self._tun.fd)
         self._tun.close()
 
     # sockets
@@ -86,7 +86,7 @@ class Standalone:
         if self._sockets is None:
             self._port, self._mark = port, mark
         elif port != self._port or request.listen_port == 0:
-            self._replace_sockets(UdpSockets(port, mark, len(self._tun.fds)))
+            self._replace_sockets(UdpSockets(port, mark))
             self._mark = mark
         elif mark != self._mark:
             self._sockets.set_mark(mark)
@@ -123,12 +123,12 @@ class Standalone:
 
     def _up(self) -> None:
         try:
-            sockets = UdpSockets(self._port, self._mark, len(self._tun.fds))
+            sockets = UdpSockets(self._port, self._mark)
         except (OSError, WgpyError) as e:
             log.error("cannot listen on UDP port %d: %s", self._port,
                       e.strerror if isinstance(e, OSError) else e)
             return
-        self._loop.forget(self._tun.fds[0])
+        self._loop.forget(self._tun.fd)
         self._replace_sockets(sockets)
         self.engine.start()
         log.info("interface is up, UDP port %d", self._port)
@@ -146,7 +146,7 @@ class Standalone:
     def _watch_idle_tun(self) -> None:
         """Without pumps nobody reads the TUN; an interface that dies with its network
         namespace sends no link event, but wakes its descriptor."""
-        self._loop.watch(self._tun.fds[0], READ_EDGE, self._idle_tun_event)
+        self._loop.watch(self._tun.fd, READ_EDGE, self._idle_tun_event)
 
     def _idle_tun_event(self, _events: int) -> None:
         if self._tun.name() is None:

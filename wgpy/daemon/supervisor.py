@@ -17,6 +17,7 @@ from pathlib import Path
 from wgpy.admin.gate import admin_gid
 from wgpy.config.site_model import Site
 from wgpy.daemon.admin import Sockets, State, firewall_counters
+from wgpy.daemon.pumps import queues
 from wgpy.daemon.supervisor_net import Namespaces, inside
 from wgpy.daemon.supervisor_room import RoomProcess, clean
 from wgpy.errors import WgpyError
@@ -138,20 +139,20 @@ class Supervisor:
     # what rooms get
 
     def _give_black(self) -> tuple[dict, dict[str, int]]:
-        sockets = zip(("udp4", "udp6"), self.net.sockets.fds()[0])
+        sockets = zip(("udp4", "udp6"), self.net.sockets.fds())
         return {}, self._ring_ends("black") | {"netns": self.net.open_in("black")} | {
             name: os.dup(fd) for name, fd in sockets if fd >= 0}
 
     def _give_red(self) -> tuple[dict, dict[str, int]]:
         tun = self.net.tun
         return ({"merge_tcp": tun.merge_tcp, "merge_udp": tun.merge_udp},
-                self._ring_ends("red") | {"netns": self.net.open_in("red"), "tun": os.dup(tun.fds[0])})
+                self._ring_ends("red") | {"netns": self.net.open_in("red"), "tun": os.dup(tun.fd)})
 
     def _give_crypto(self) -> tuple[dict, dict[str, int]]:
         fds = self._ring_ends("crypto") | {"site": _descriptor(self._text)}
         fds |= {name: os.dup(fd) for name, fd in self.credentials.items()}
         fds |= self._state.give() if self._state else {}
-        return {"aead": os.environ.get("WGPY_AEAD"), "admin_gid": admin_gid()}, fds
+        return {"aead": os.environ.get("WGPY_AEAD"), "queues": queues(), "admin_gid": admin_gid()}, fds
 
     def _ring_ends(self, room: str) -> dict[str, int]:
         fds: dict[str, int] = {}

@@ -168,7 +168,7 @@ class Namespaces:
         if self.tun is not None:
             self.tun.close()
         with inside(self.red):
-            self.tun = tun.create(SECURE, 1, self.site.mtu)
+            self.tun = tun.create(SECURE, self.site.mtu)
 
     def _fetch(self, link: str, name: str) -> None:
         """Moves an interface of this host into a room."""

@@ -1,7 +1,7 @@
 """wgpyd [-f|--foreground] IFACE: a standalone tunnel, a drop-in for wireguard-go.
 
 Environment: WG_TUN_FD, WG_UAPI_FD, WG_PROCESS_FOREGROUND=1, LOG_LEVEL (verbose, debug,
-error, silent), WGPY_QUEUES, WGPY_AEAD.
+error, silent), WGPY_QUEUES (threads that seal, and that open), WGPY_AEAD.
 """
 
 import os

@@ -43,9 +43,10 @@ class PumpRoom:
         """Starts the pumps. Not before the lock: capabilities, Landlock and system call
         filter are each thread's own, and only threads made later inherit them."""
         for name, pump in self.pumps.items():
-            thread = threading.Thread(target=self._pump, args=(name, pump), daemon=True, name=name)
-            self._threads.append(thread)
-            thread.start()
+            for i in range(pump.threads):
+                thread = threading.Thread(target=self._pump, args=(name, pump, i), daemon=True, name=f"{name}-{i}")
+                self._threads.append(thread)
+                thread.start()
 
     def run(self) -> None:
         """Answers the supervisor until it says stop or is gone."""
@@ -68,8 +69,8 @@ class PumpRoom:
             return {}
         return None if received is None else received[0]
 
-    def _pump(self, name: str, pump: Pump) -> None:
-        code = pump.run()
+    def _pump(self, name: str, pump: Pump, thread: int) -> None:
+        code = pump.run(thread)
         if code:
             log.error("%s: the port is gone (errno %d)", name, code)
             self.channel.send({"failed": name, "errno": code})

@@ -1,7 +1,6 @@
 """The TUN device: created through python-pytun or adopted, offloads probed.
 
-Linux drivers/net/tun.c; every queue is one descriptor with a virtio-net header in
-front of each packet.
+Linux drivers/net/tun.c: one queue, with a virtio-net header in front of each packet.
 """
 
 import errno
@@ -9,7 +8,7 @@ import fcntl
 import os
 import socket
 import struct
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import pytun
 
@@ -36,28 +35,27 @@ _REMEDY = {
 
 @dataclass
 class Tun:
-    """fds: one a queue. merge_tcp/merge_udp: the merged packets the kernel takes."""
-    fds: list[int]
+    """merge_tcp/merge_udp: the merged packets the kernel takes."""
+    fd: int
     merge_tcp: bool
     merge_udp: bool
-    _devices: list = field(default_factory=list, repr=False)
+    _device: pytun.TunTapDevice | None = None
 
     def name(self) -> str | None:
         """The present name, or None when the interface is gone."""
-        return interface_of(self.fds[0])[0]
+        return interface_of(self.fd)[0]
 
     def namespace(self) -> int:
         """A new descriptor of the network namespace that the interface is in now;
         the caller closes it (it keeps the namespace alive). Linux 5.2; OSError."""
-        return fcntl.ioctl(self.fds[0], TUNGETDEVNETNS)
+        return fcntl.ioctl(self.fd, TUNGETDEVNETNS)
 
     def close(self) -> None:
-        for device in self._devices:
-            device.close()
-        if not self._devices:
-            for fd in self.fds:
-                os.close(fd)
-        self.fds, self._devices = [], []
+        if self._device is not None:
+            self._device.close()
+        elif self.fd >= 0:
+            os.close(self.fd)
+        self.fd, self._device = -1, None
 
 
 def interface_of(fd: int) -> tuple[str | None, int]:
@@ -72,22 +70,20 @@ def interface_of(fd: int) -> tuple[str | None, int]:
     return answer[:16].partition(b"\0")[0].decode("ascii", "replace"), struct.unpack_from("=H", answer, 16)[0]
 
 
-def create(name: str, queues: int = 1, mtu: int = DEFAULT_MTU) -> Tun:
+def create(name: str, mtu: int = DEFAULT_MTU) -> Tun:
     """Creates the interface. Raises HostError with the remedy."""
-    flags = _FLAGS | (pytun.IFF_MULTI_QUEUE if queues > 1 else 0)
-    devices: list = []
+    device = None
     try:
-        for _ in range(queues):
-            devices.append(pytun.TunTapDevice(name=name, flags=flags))
-            os.set_inheritable(devices[-1].fileno(), False)
-        devices[0].mtu = mtu
+        device = pytun.TunTapDevice(name=name, flags=_FLAGS)
+        os.set_inheritable(device.fileno(), False)
+        device.mtu = mtu
         _set_queue_length(name)
     except OSError as e:
-        for device in devices:
+        if device is not None:
             device.close()
         raise HostError(f"{name}: {_REMEDY.get(e.errno, e.strerror or e.args[0])}") from None
-    tun = _ready([device.fileno() for device in devices])
-    tun._devices = devices
+    tun = _ready(device.fileno())
+    tun._device = device
     return tun
 
 
@@ -108,15 +104,14 @@ def adopt(fd: int) -> Tun:
         raise HostError(f"WG_TUN_FD: descriptor {fd} has no interface")
     if flags & (_FLAGS | pytun.IFF_TAP) != _FLAGS:
         raise HostError("WG_TUN_FD: the TUN must be opened with IFF_TUN, IFF_NO_PI and IFF_VNET_HDR")
-    return _ready([fd])
+    return _ready(fd)
 
 
-def _ready(fds: list[int]) -> Tun:
-    offloads = [_offloads(fd) for fd in fds]
-    for fd in fds:
-        os.set_blocking(fd, False)
-        fcntl.ioctl(fd, TUNSETVNETHDRSZ, struct.pack("=i", _VNET_HEADER))
-    return Tun(fds, all(o & _TSO for o in offloads), all(o & _USO for o in offloads))
+def _ready(fd: int) -> Tun:
+    offloads = _offloads(fd)
+    os.set_blocking(fd, False)
+    fcntl.ioctl(fd, TUNSETVNETHDRSZ, struct.pack("=i", _VNET_HEADER))
+    return Tun(fd, bool(offloads & _TSO), bool(offloads & _USO))
 
 
 def _offloads(fd: int) -> int:

@@ -3,6 +3,8 @@
 #include "ip.h"
 #include "plane.h"
 
+enum { REPLAYED = 2 }; /* wg_aead_job.ok: authentic, and its counter was used */
+
 static uint32_t handshake_len(uint32_t type)
 {
     switch (type) {
@@ -23,17 +25,20 @@ static void hand_over(struct wg_crypto_stage *s, struct wg_batch *b, struct wg_p
     wake(&s->plane->up);
 }
 
-/* With one queue the window has one user. */
-static void window_lock(struct wg_crypto_stage *s, struct wg_keypair *kp)
-{
-    if (s->plane->queues > 1)
-        pthread_mutex_lock(&kp->lock);
-}
+/* The threads of a group open a batch each, so that counters of one may be as far apart. */
+_Static_assert(WG_QUEUES_MAX * WG_BATCH_PACKETS < WG_REPLAY_WINDOW, "a group is inside the replay window");
 
-static void window_unlock(struct wg_crypto_stage *s, struct wg_keypair *kp)
+/* Changes the window that is held for that of `kp`, NULL for none: once for a run of
+ * packets. With one queue the window has one user. */
+static void hold_window(struct wg_crypto_stage *s, struct wg_keypair *kp)
 {
-    if (s->plane->queues > 1)
-        pthread_mutex_unlock(&kp->lock);
+    if (s->plane->queues == 1 || s->window == kp)
+        return;
+    if (s->window)
+        pthread_mutex_unlock(&s->window->lock);
+    if (kp)
+        pthread_mutex_lock(&kp->lock);
+    s->window = kp;
 }
 
 /* Sorts out a datagram; true when it is a transport packet worth opening. */
@@ -60,10 +65,9 @@ static bool admit(struct wg_crypto_stage *s, struct wg_batch *b, struct wg_packe
     } else if (b->now >= kp->birth + WG_REJECT_AFTER_TIME) {
         why = WG_DROP_expired_key;
     } else {
-        window_lock(s, kp);
+        hold_window(s, kp);
         if (!replay_check(&kp->replay, counter))
             why = WG_DROP_replayed;
-        window_unlock(s, kp);
     }
     if (why != WG_DROP_COUNT) {
         batch_drop(b, p, why);
@@ -76,14 +80,19 @@ static bool admit(struct wg_crypto_stage *s, struct wg_batch *b, struct wg_packe
     return true;
 }
 
-static void follow(struct wg_plane *plane, uint32_t slot, const struct wg_endpoint *from)
+/* `now`: when the batch was received. Another thread may have been quicker with a later one. */
+static void follow(struct wg_plane *plane, uint32_t slot, const struct wg_endpoint *from, uint64_t now)
 {
     struct wg_peer *peer = &plane->peer[slot];
     pthread_mutex_lock(&peer->lock);
     struct wg_endpoint *to = &peer->endpoint;
-    bool moved = to->family != from->family || to->port != from->port || to->scope != from->scope ||
-                 memcmp(to->addr, from->addr, sizeof to->addr);
-    *to = *from;
+    bool later = now >= peer->followed;
+    bool moved = later && (to->family != from->family || to->port != from->port || to->scope != from->scope ||
+                           memcmp(to->addr, from->addr, sizeof to->addr));
+    if (later) {
+        *to = *from;
+        peer->followed = now;
+    }
     pthread_mutex_unlock(&peer->lock);
     if (moved)
         plane_raise(plane, slot, NOTICE_ROAMED);
@@ -145,6 +154,19 @@ static void admit_inner(struct wg_crypto_stage *s, struct wg_batch *b, struct wg
         p->len = ip.total_len;
 }
 
+/* Marks the counters of what was opened. */
+static void mark(struct wg_crypto_stage *s, uint32_t jobs)
+{
+    for (uint32_t j = 0; j < jobs; j++) {
+        if (!s->job[j].ok)
+            continue;
+        hold_window(s, s->job_key[j]);
+        if (!replay_mark(&s->job_key[j]->replay, s->job[j].counter))
+            s->job[j].ok = REPLAYED;
+    }
+    hold_window(s, NULL);
+}
+
 static void conclude(struct wg_crypto_stage *s, struct wg_batch *b, uint32_t job, const void **seen)
 {
     struct wg_packet *p = &b->packet[s->job_packet[job]];
@@ -153,17 +175,14 @@ static void conclude(struct wg_crypto_stage *s, struct wg_batch *b, uint32_t job
         batch_drop(b, p, WG_DROP_bad_tag);
         return;
     }
-    window_lock(s, kp);
-    bool fresh = replay_mark(&kp->replay, s->job[job].counter);
-    window_unlock(s, kp);
-    if (!fresh) {
+    if (s->job[job].ok == REPLAYED) {
         batch_drop(b, p, WG_DROP_replayed);
         return;
     }
     /* a train has one keypair and one endpoint: compare them once */
     if (seen[0] != kp || seen[1] != &b->endpoint[p->ep]) {
         plane_confirm(s->plane, p->peer, kp);
-        follow(s->plane, p->peer, &b->endpoint[p->ep]);
+        follow(s->plane, p->peer, &b->endpoint[p->ep], b->now);
         seen[0] = kp;
         seen[1] = &b->endpoint[p->ep];
     }
@@ -188,7 +207,9 @@ static void open_run(struct wg_stage *stage, struct wg_batch *b)
             continue;
         s->job_packet[jobs++] = i;
     }
+    hold_window(s, NULL);
     s->plane->aead->open(s->job, jobs);
+    mark(s, jobs);
     const void *seen[2] = {NULL, NULL};
     for (uint32_t j = 0; j < jobs; j++)
         conclude(s, b, j, seen);

@@ -50,6 +50,7 @@ struct wg_peer {
     struct wg_keypair keypair[KEYPAIRS];
     pthread_mutex_t lock;
     struct wg_endpoint endpoint;
+    uint64_t followed;       /* when the batch was received that the endpoint is from */
     struct wg_staged staged;
     _Atomic uint32_t armed;  /* DATA_SENT, DATA_RECEIVED already raised */
     _Atomic uint64_t key_needed_at;
@@ -140,8 +141,10 @@ struct wg_crypto_stage {
     uint32_t pulled_endpoints;          /* seal: how many of them pull added to this batch */
     uint32_t pulled_at;                 /* seal: plane->removals then */
     struct wg_aead_job job[WG_BATCH_PACKETS];
+    uint32_t jobs;                      /* seal: between begin and finish */
     uint32_t job_packet[WG_BATCH_PACKETS];
     struct wg_keypair *job_key[WG_BATCH_PACKETS];
+    struct wg_keypair *window;          /* open: whose lock is held */
     struct wg_tally tally;
     struct wg_recent recent;
 };

@@ -46,6 +46,11 @@ struct wg_stage {
     bool (*pull)(struct wg_stage *, struct wg_batch *);
     /* Transforms the batch in place. */
     void (*run)(struct wg_stage *, struct wg_batch *);
+    /* run in two parts, for groups of pumps: `begin` is called for one batch after the other
+     * as they were received, `finish` for several at once, each by a stage of its own. NULL
+     * where run as a whole may be called so. */
+    void (*begin)(struct wg_stage *, struct wg_batch *);
+    void (*finish)(struct wg_stage *, struct wg_batch *);
     /* After the sink has sent the batch: learns which sources were stale. May be NULL. */
     void (*sent)(struct wg_stage *, struct wg_batch *);
     /* Works in memory that no other room can read or write. */

@@ -9,7 +9,10 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { FEW = 4 };
+enum {
+    FEW = 4,
+    WORTH_SHARING = 16, /* packets: fewer are sealed sooner than another thread wakes */
+};
 
 uint64_t pump_clock(void)
 {
@@ -23,6 +26,7 @@ int pump_init(struct wg_pump *p, struct wg_port *source, struct wg_stage *stage,
     memset(p, 0, sizeof *p);
     p->source = source;
     p->stage = stage;
+    p->waker = stage ? stage->waker : NULL;
     p->sink = sink;
     void *bytes = mmap(NULL, WG_BATCH_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     p->stop_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
@@ -45,7 +49,8 @@ void pump_free(struct wg_pump *p)
         close(p->stop_fd);
 }
 
-int pump_step(struct wg_pump *p, uint64_t now)
+/* Fills the batch. Packets, or -errno when there are none and the source is gone. */
+static int take(struct wg_pump *p, uint64_t now)
 {
     struct wg_batch *b = &p->batch;
     batch_reset(b);
@@ -54,23 +59,59 @@ int pump_step(struct wg_pump *p, uint64_t now)
     b->now = now ? now : pump_clock();
     if (!p->running)
         p->source->rang = UINT8_MAX; /* nobody polls */
-    struct wg_waker *waker = p->stage ? p->stage->waker : NULL;
-    if (waker && (p->more || atomic_load_explicit(&waker->pending, memory_order_acquire)))
+    if (p->waker && (p->more || atomic_load_explicit(&p->waker->pending, memory_order_acquire)))
         p->more = p->stage->pull(p->stage, b);
     int got = p->source->receive(p->source, b);
-    if (got < 0 && !b->n)
-        return got;
-    if (!b->n)
-        return 0;
-    if (p->stage)
-        p->stage->run(p->stage, b);
+    return got < 0 && !b->n ? got : (int)b->n;
+}
+
+static void give(struct wg_pump *p)
+{
+    struct wg_batch *b = &p->batch;
     p->sink->send(p->sink, b);
     if (p->source->in_place)
         p->source->release(p->source);
     if (p->stage && p->stage->sent)
         p->stage->sent(p->stage, b);
     count(&p->batches, 1);
-    return (int)b->n;
+}
+
+int pump_step(struct wg_pump *p, uint64_t now)
+{
+    int n = take(p, now);
+    if (n <= 0)
+        return n;
+    if (p->stage)
+        p->stage->run(p->stage, &p->batch);
+    give(p);
+    return n;
+}
+
+static void await_turn(struct wg_group *g, uint64_t ticket)
+{
+    if (atomic_load_explicit(&g->turn, memory_order_acquire) == ticket)
+        return;
+    pthread_mutex_lock(&g->lock);
+    while (atomic_load_explicit(&g->turn, memory_order_relaxed) != ticket)
+        pthread_cond_wait(&g->reached[ticket % g->n], &g->lock);
+    pthread_mutex_unlock(&g->lock);
+}
+
+static void pass_turn(struct wg_group *g)
+{
+    pthread_mutex_lock(&g->lock);
+    uint64_t next = atomic_load_explicit(&g->turn, memory_order_relaxed) + 1;
+    atomic_store_explicit(&g->turn, next, memory_order_release);
+    pthread_cond_signal(&g->reached[next % g->n]);
+    pthread_mutex_unlock(&g->lock);
+}
+
+/* Nobody else sends meanwhile; in a group the caller leads. */
+static void look_after_sink(struct wg_pump *p)
+{
+    if (p->group)
+        await_turn(p->group, p->group->tickets);
+    p->sink->service(p->sink);
 }
 
 /* Sleeps until a port, the stage or pump_stop has something. The sink is looked after if
@@ -80,7 +121,7 @@ static void sleep_until_work(struct wg_pump *p)
     struct pollfd fds[5] = {
         {.fd = p->source->fds[0], .events = POLLIN},
         {.fd = p->source->fds[1], .events = POLLIN},
-        {.fd = p->stage && p->stage->waker ? p->stage->waker->fd : -1, .events = POLLIN},
+        {.fd = p->waker ? p->waker->fd : -1, .events = POLLIN},
         {.fd = p->stop_fd, .events = POLLIN},
         {.fd = p->sink->service ? p->sink->fds[0] : -1, .events = POLLIN},
     };
@@ -93,21 +134,73 @@ static void sleep_until_work(struct wg_pump *p)
     int rang = poll(fds, 5, wait);
     p->source->rang = (uint8_t)((fds[0].revents != 0) | (fds[1].revents != 0) << 1);
     if (p->sink->service && (rang <= 0 || fds[4].revents))
-        p->sink->service(p->sink);
+        look_after_sink(p);
 }
 
 /* After a few packets that were all there was, poll tells as well as another read whether
  * there are more, and one of the two is enough. */
+static bool nothing_left(const struct wg_pump *p, int n)
+{
+    return n >= 0 && !p->more && (n == 0 || (n <= FEW && p->source->drained));
+}
+
+/* From the batch that was taken to the one that may be taken: the caller leads at both. */
+static void group_turn(struct wg_pump *p, bool shared)
+{
+    struct wg_group *g = p->group;
+    uint64_t ticket = g->tickets++;
+    if (shared) {
+        if (p->stage->begin)
+            p->stage->begin(p->stage, &p->batch);
+        pthread_mutex_unlock(&g->lead);
+    }
+    (shared && p->stage->begin ? p->stage->finish : p->stage->run)(p->stage, &p->batch);
+    await_turn(g, ticket);
+    give(p);
+    pass_turn(g);
+    if (shared)
+        pthread_mutex_lock(&g->lead);
+}
+
+static int group_run(struct wg_pump *p)
+{
+    struct wg_group *g = p->group;
+    int n = 0;
+    pthread_mutex_lock(&g->lead);
+    p->running = true;
+    p->source->rang = UINT8_MAX;
+    if (p->sink->service && !g->begun)
+        look_after_sink(p);
+    g->begun = true;
+    while (n >= 0 && !atomic_load_explicit(&p->stopping, memory_order_relaxed)) {
+        p->more = g->more;
+        n = take(p, 0);
+        g->more = p->more;
+        bool shared = n > WORTH_SHARING && !p->source->drained;
+        if (n > 0)
+            group_turn(p, shared);
+        if (!shared && nothing_left(p, n))
+            sleep_until_work(p);
+    }
+    p->running = false;
+    for (uint32_t i = 0; n < 0 && i < g->n; i++)
+        pump_stop(&g->member[i]);
+    pthread_mutex_unlock(&g->lead);
+    return n < 0 ? n : 0;
+}
+
 int pump_run(struct wg_pump *p)
 {
+    if (p->group)
+        return group_run(p);
     int n = 0;
     p->running = true;
     p->source->rang = UINT8_MAX;
     if (p->sink->service)
-        p->sink->service(p->sink);
+        look_after_sink(p);
     while (n >= 0 && !atomic_load_explicit(&p->stopping, memory_order_relaxed)) {
         n = pump_step(p, 0);
-        if (n >= 0 && !p->more && (n == 0 || (n <= FEW && p->source->drained)))
+        if (nothing_left(p, n))
             sleep_until_work(p);
     }
     p->running = false;
@@ -120,4 +213,26 @@ void pump_stop(struct wg_pump *p)
     atomic_store(&p->stopping, true);
     ssize_t ignored = write(p->stop_fd, &one, sizeof one);
     (void)ignored;
+}
+
+void group_init(struct wg_group *g, struct wg_pump *member, uint32_t n)
+{
+    *g = (struct wg_group){.n = n, .member = member};
+    pthread_mutex_init(&g->lead, NULL);
+    pthread_mutex_init(&g->lock, NULL);
+    for (uint32_t i = 0; i < n; i++) {
+        pthread_cond_init(&g->reached[i], NULL);
+        member[i].group = g;
+        member[i].waker = member->waker;
+        member[i].lends = false;
+    }
+    member->source->in_place = false;
+}
+
+void group_free(struct wg_group *g)
+{
+    for (uint32_t i = 0; i < g->n; i++)
+        pthread_cond_destroy(&g->reached[i]);
+    pthread_mutex_destroy(&g->lock);
+    pthread_mutex_destroy(&g->lead);
 }

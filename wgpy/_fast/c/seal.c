@@ -208,7 +208,9 @@ static bool same_owner(struct wg_crypto_stage *s, struct wg_batch *b, struct wg_
     return false;
 }
 
-static void seal_run(struct wg_stage *stage, struct wg_batch *b)
+/* Counters are given out and packets staged in the order of receipt. The read lock is held
+ * until finish. */
+static void seal_begin(struct wg_stage *stage, struct wg_batch *b)
 {
     struct wg_crypto_stage *s = (struct wg_crypto_stage *)stage;
     uint32_t jobs = 0;
@@ -229,8 +231,21 @@ static void seal_run(struct wg_stage *stage, struct wg_batch *b)
             jobs++;
     }
     note_sent(s, b->now);
-    s->plane->aead->seal(s->job, jobs);
+    s->jobs = jobs;
+}
+
+static void seal_finish(struct wg_stage *stage, struct wg_batch *b)
+{
+    struct wg_crypto_stage *s = (struct wg_crypto_stage *)stage;
+    (void)b;
+    s->plane->aead->seal(s->job, s->jobs);
     plane_read_unlock(s->plane, s->lock);
+}
+
+static void seal_run(struct wg_stage *stage, struct wg_batch *b)
+{
+    seal_begin(stage, b);
+    seal_finish(stage, b);
 }
 
 /* --- packets of the stage's own making --- */
@@ -346,6 +361,7 @@ void seal_stage_init(struct wg_crypto_stage *s, struct wg_plane *plane, uint32_t
     s->queue = queue;
     s->lock = queue * 2;
     s->mtu = mtu;
-    s->stage = (struct wg_stage){.pull = seal_pull, .run = seal_run, .secret = true, .sent = seal_sent,
+    s->stage = (struct wg_stage){.pull = seal_pull, .run = seal_run, .begin = seal_begin, .finish = seal_finish,
+                                 .sent = seal_sent, .secret = true,
                                  .waker = queue ? NULL : &plane->seal_waker};
 }
