@@ -1,4 +1,4 @@
-/* The AVX-512 backend against OpenSSL on an emulated processor that has AVX-512, then the
+/* The AVX-512 backends against OpenSSL on an emulated processor that has AVX-512, then the
  * instructions a packet of each backend: the emulator's time stamp counter counts them. */
 #define main every_backend
 #include "test_aead.c"
@@ -34,21 +34,25 @@ static void instructions(const struct wg_aead *aead)
         least[1] = opened - sealed < least[1] ? opened - sealed : least[1];
     }
     aead->key_free(ctx);
-    printf("%-8s %5.0f to seal, %5.0f to open\n", aead->name, (double)least[0] / PACKETS,
+    printf("%-10s %5.0f to seal, %5.0f to open\n", aead->name, (double)least[0] / PACKETS,
            (double)least[1] / PACKETS);
 }
 
 int main(void)
 {
+    static const struct wg_aead *const tested[] = {&aead_avx512, &aead_avx512ifma};
     const char *why;
 
     for (int i = 0; i < KEYS * WG_KEY; i++)
         keys[i / WG_KEY][i % WG_KEY] = (uint8_t)rnd(256);
-    const struct wg_aead *chosen = aead_choose("avx512", &why);
-    if (!chosen)
-        puts(why);
-    CHECK(chosen == &aead_avx512);
-    test_backend(&aead_avx512, &aead_openssl);
+    for (size_t i = 0; i < lengthof(tested); i++) {
+        const struct wg_aead *chosen = aead_choose(tested[i]->name, &why);
+
+        if (!chosen)
+            printf("%s: %s\n", tested[i]->name, why);
+        CHECK(chosen == tested[i]);
+        test_backend(tested[i], &aead_openssl);
+    }
     if (__asan_init)
         return 0;
     printf("instructions a packet of %d bytes in a batch of %d\n", BYTES, PACKETS);

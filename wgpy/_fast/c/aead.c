@@ -6,6 +6,7 @@
 
 const struct wg_aead *const aead_backends[] = {
 #if defined(__x86_64__)
+    &aead_avx512ifma,
     &aead_avx512,
     &aead_avx2,
 #endif

@@ -27,7 +27,7 @@ struct wg_aead {
     void (*open)(struct wg_aead_job *job, uint32_t n);
 };
 
-extern const struct wg_aead aead_avx512, aead_avx2, aead_ssse3, aead_neon, aead_openssl;
+extern const struct wg_aead aead_avx512ifma, aead_avx512, aead_avx2, aead_ssse3, aead_neon, aead_openssl;
 
 /* All backends compiled in, best first, NULL at the end; aead_openssl is always there. */
 extern const struct wg_aead *const aead_backends[];

@@ -18,7 +18,7 @@
  * Nothing branches on or indexes with key, plaintext or keystream; the verdict on a tag
  * is public. All scratch memory is wiped before return.
  *
- * Long packets in a row are simpler to serve: aead_train.h. */
+ * Long packets in a row are simpler to serve: aead_train.h, or with MADLO aead_eight.h. */
 #include "aead_group.h"
 
 #include <stdlib.h>
@@ -317,21 +317,27 @@ static void weave(struct engine *e)
     collect(e);
 }
 
-static void run(struct wg_aead_job *job, uint32_t n, bool sealing)
+static void begin(struct engine *e, struct wg_aead_job *job, uint32_t n, bool sealing)
 {
     static const uint32_t constant[4] = {0x61707865, 0x3320646e, 0x79622d32, 0x6b206574};
-    struct engine e;
 
-    memset(e.lane_key, 0, sizeof e.lane_key);
+    memset(e->lane_key, 0, sizeof e->lane_key);
     for (int i = 0; i < 16; i++)
         for (int lane = 0; lane < LANES; lane++)
-            e.row[i][lane] = i < 4 ? constant[i] : 0;
-    memset(e.chain, 0, sizeof e.chain);
-    e.chain[0].job = e.chain[1].job = NO_JOB;
-    e.job = job;
-    e.n = n;
-    e.made = e.keyed = e.next = e.block = e.begun = e.ended = 0;
-    e.sealing = sealing;
+            e->row[i][lane] = i < 4 ? constant[i] : 0;
+    memset(e->chain, 0, sizeof e->chain);
+    e->chain[0].job = e->chain[1].job = NO_JOB;
+    e->job = job;
+    e->n = n;
+    e->made = e->keyed = e->next = e->block = e->begun = e->ended = 0;
+    e->sealing = sealing;
+}
+
+static void run(struct wg_aead_job *job, uint32_t n, bool sealing)
+{
+    struct engine e;
+
+    begin(&e, job, n, sealing);
     while (e.ended < n) {
         if (fill(&e))
             weave(&e);
@@ -345,7 +351,11 @@ static void run(struct wg_aead_job *job, uint32_t n, bool sealing)
     wipe(e.chain, sizeof e.chain);
 }
 
+#ifdef MADLO
+#include "aead_eight.h"
+#else
 #include "aead_train.h"
+#endif
 
 static void lanes_seal(struct wg_aead_job *job, uint32_t n) { sort_out(job, n, true); }
 static void lanes_open(struct wg_aead_job *job, uint32_t n) { sort_out(job, n, false); }
