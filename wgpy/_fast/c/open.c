@@ -200,7 +200,7 @@ static void open_run(struct wg_stage *stage, struct wg_batch *b)
     struct wg_crypto_stage *s = (struct wg_crypto_stage *)stage;
     uint32_t jobs = 0;
     plane_read_lock(s->plane, s->lock);
-    s->recent.family = 0;
+    plane_begin_run(s);
     for (uint32_t i = 0; i < b->n; i++) {
         struct wg_packet *p = &b->packet[i];
         if (!p->live || p->kind == WG_FINISHED || !admit(s, b, p, jobs))

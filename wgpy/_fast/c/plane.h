@@ -120,10 +120,10 @@ struct wg_tally {
     bool data;              /* not only keepalives */
 };
 
-enum { WG_EP_HINTS = 256 };
+enum { WG_EP_HINTS = 256, WG_RECENT = 256 };
 
-/* The last answer of the trie: the packets of a train have one address. It counts only
- * under the read lock of the run that asked. */
+/* An answer of the trie, kept at a hash of the address: a train asks for one address, a
+ * crowd for the same few. It counts only under the read lock. */
 struct wg_recent {
     uint8_t family;         /* 0: none */
     uint8_t addr[16];
@@ -146,15 +146,33 @@ struct wg_crypto_stage {
     struct wg_keypair *job_key[WG_BATCH_PACKETS];
     struct wg_keypair *window;          /* open: whose lock is held */
     struct wg_tally tally;
-    struct wg_recent recent;
+    struct wg_recent recent[WG_RECENT];
+    uint32_t recent_version;            /* of the trie that gave them */
 };
 void seal_stage_init(struct wg_crypto_stage *, struct wg_plane *, uint32_t queue, uint32_t mtu);
 void open_stage_init(struct wg_crypto_stage *, struct wg_plane *, uint32_t queue);
 
+/* Before the first plane_owner under a read lock: forgets what may have changed. */
+static inline void plane_begin_run(struct wg_crypto_stage *s)
+{
+    if (s->recent_version == trie_version(s->plane->trie))
+        return;
+    s->recent_version = trie_version(s->plane->trie);
+    memset(s->recent, 0, sizeof s->recent);
+}
+
+static inline uint32_t recent_place(uint8_t family, const uint8_t *addr)
+{
+    uint32_t w[4] = {0};
+    memcpy(w, addr, family == 4 ? 4 : 16);
+    return ((w[0] ^ w[1] * 5 ^ w[2] * 9 ^ w[3] * 17) * UINT32_C(0x9e3779b1)) >> 24;
+}
+_Static_assert(WG_RECENT == 1 << 8, "recent_place gives 8 bits");
+
 /* trie_lookup for the packets of a run. */
 static inline uint32_t plane_owner(struct wg_crypto_stage *s, uint8_t family, const uint8_t *addr)
 {
-    struct wg_recent *r = &s->recent;
+    struct wg_recent *r = &s->recent[recent_place(family, addr)];
     if (r->family == family && !(family == 4 ? memcmp(r->addr, addr, 4) : memcmp(r->addr, addr, 16)))
         return r->peer;
     r->family = family;

@@ -215,7 +215,7 @@ static void seal_begin(struct wg_stage *stage, struct wg_batch *b)
     struct wg_crypto_stage *s = (struct wg_crypto_stage *)stage;
     uint32_t jobs = 0;
     plane_read_lock(s->plane, s->lock);
-    s->recent.family = 0;
+    plane_begin_run(s);
     /* an endpoint that came from the source port is no peer's; between pull and run the
      * control thread may have removed some */
     for (uint32_t i = s->pulled_at == s->plane->removals ? s->pulled_endpoints : 0; i < b->endpoints; i++)

@@ -23,6 +23,7 @@ struct wg_trie {
     uint32_t limit, count; /* prefixes */
     uint32_t used, spare;  /* nodes ever handed out; head of the free list */
     uint32_t root[2];      /* IPv4, IPv6 */
+    uint32_t version;
 };
 
 enum { DEPTH_MAX = 129 };
@@ -106,6 +107,7 @@ int trie_insert(struct wg_trie *t, int family, const uint8_t *addr, unsigned cid
 {
     if (!valid(family, cidr) || peer == WG_NO_PEER)
         return -EINVAL;
+    t->version++;
     struct key k = masked(load(family, addr), cidr);
     bool v6 = family == 6;
     uint32_t *link = &t->root[v6];
@@ -164,6 +166,7 @@ static int remove_key(struct wg_trie *t, bool v6, struct key k, unsigned cidr, u
         return -ENOENT;
     n->peer = WG_NO_PEER;
     t->count--;
+    t->version++;
     splice(t, link);
     if (above)
         splice(t, above);
@@ -236,3 +239,4 @@ void trie_walk(const struct wg_trie *t, uint32_t peer, trie_each each, void *arg
 }
 
 uint32_t trie_count(const struct wg_trie *t) { return t->count; }
+uint32_t trie_version(const struct wg_trie *t) { return t->version; }

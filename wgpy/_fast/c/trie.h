@@ -29,6 +29,8 @@ uint32_t trie_lookup(const struct wg_trie *, int family, const uint8_t *addr);
  * address then length, IPv4 first. `addr` has 16 bytes, unused ones zero. */
 typedef void (*trie_each)(void *arg, int family, const uint8_t addr[16], unsigned cidr, uint32_t peer);
 void trie_walk(const struct wg_trie *, uint32_t peer, trie_each each, void *arg);
+/* Another number after every change. */
+uint32_t trie_version(const struct wg_trie *);
 /* Prefixes now in the trie. */
 uint32_t trie_count(const struct wg_trie *);
 
