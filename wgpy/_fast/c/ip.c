@@ -53,7 +53,7 @@ static uint64_t sum_tail(uint64_t sum, const uint8_t *p, size_t n)
 
 #define ALWAYS static inline __attribute__((always_inline))
 
-ALWAYS uint64_t add(uint64_t sum, const uint8_t *p, size_t len)
+ALWAYS uint64_t csum_add_any(uint64_t sum, const uint8_t *p, size_t len)
 {
     size_t whole = len & ~(size_t)7;
     for (size_t i = 0; i < whole; i += 8) {
@@ -64,7 +64,7 @@ ALWAYS uint64_t add(uint64_t sum, const uint8_t *p, size_t len)
     return sum_tail(sum, p + whole, len - whole);
 }
 
-ALWAYS uint64_t copy(uint64_t sum, uint8_t *restrict dst, const uint8_t *restrict src, size_t len)
+ALWAYS uint64_t csum_copy_any(uint64_t sum, uint8_t *restrict dst, const uint8_t *restrict src, size_t len)
 {
     size_t whole = len & ~(size_t)7;
     for (size_t i = 0; i < whole; i += 8) {
@@ -79,19 +79,20 @@ ALWAYS uint64_t copy(uint64_t sum, uint8_t *restrict dst, const uint8_t *restric
 
 /* The same, vectorised for what this CPU and its system have. */
 #if defined(__x86_64__)
-__attribute__((target("avx2"))) static uint64_t add_avx2(uint64_t sum, const uint8_t *p, size_t len)
+__attribute__((target("avx2"))) static uint64_t csum_add_avx2(uint64_t sum, const uint8_t *p, size_t len)
 {
-    return add(sum, p, len);
+    return csum_add_any(sum, p, len);
 }
-__attribute__((target("avx2"))) static uint64_t copy_avx2(uint64_t sum, uint8_t *restrict dst,
-                                                          const uint8_t *restrict src, size_t len)
+__attribute__((target("avx2"))) static uint64_t csum_copy_avx2(uint64_t sum, uint8_t *restrict dst,
+                                                               const uint8_t *restrict src, size_t len)
 {
-    return copy(sum, dst, src, len);
+    return csum_copy_any(sum, dst, src, len);
 }
-#define HERE(len, name, ...) \
-    ((len) >= WORTHWHILE && __builtin_cpu_supports("avx2") ? name##_avx2(__VA_ARGS__) : name(__VA_ARGS__))
+#define HERE(len, what, ...) \
+    ((len) >= WORTHWHILE && __builtin_cpu_supports("avx2") ? csum_##what##_avx2(__VA_ARGS__) \
+                                                          : csum_##what##_any(__VA_ARGS__))
 #else
-#define HERE(len, name, ...) name(__VA_ARGS__)
+#define HERE(len, what, ...) csum_##what##_any(__VA_ARGS__)
 #endif
 
 uint64_t csum_add(uint64_t sum, const uint8_t *p, size_t len) { return HERE(len, add, sum, p, len); }
