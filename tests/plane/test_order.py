@@ -1,6 +1,7 @@
 """P1: several threads seal and open the packets of one peer, and the flow stays what it was:
 nothing out of order, twice or lost, whatever the control side does meanwhile. Which thread
 does what is tested in tests/c/test_group.c."""
+import os
 import threading
 import time
 
@@ -141,6 +142,8 @@ def test_a_group_has_a_stage_for_each_thread():
     assert pump.threads == 2
     with pytest.raises(ValueError):
         pump.run(2)
+    before = os.listdir("/proc/self/fd")
     for bad in ([], [plane.seal_stage()] * 17, [None, None], ["stage"]):
         with pytest.raises((ValueError, TypeError)):
             Pump(MemoryPort(), bad, MemoryPort())
+    assert os.listdir("/proc/self/fd") == before, "what was refused closes nothing of others"

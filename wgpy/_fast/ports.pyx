@@ -192,9 +192,11 @@ cdef class Pump:
             raise MemoryError
         self.keep = source, stages, sink
         self.threads = <uint32_t>len(stages)
+        cdef wg_stage *made
         for one in stages:
-            self.ready += 1
-            if pump_init(&self.pump[self.ready - 1], source.port, _c_stage(one, len(stages) > 1), sink.port):
+            made = _c_stage(one, len(stages) > 1)
+            self.ready += 1  # from here on there is something to free
+            if pump_init(&self.pump[self.ready - 1], source.port, made, sink.port):
                 raise MemoryError
         if self.threads > 1:
             group_init(&self.group, self.pump, self.threads)

@@ -30,9 +30,9 @@ int pump_init(struct wg_pump *p, struct wg_port *source, struct wg_stage *stage,
     p->sink = sink;
     void *bytes = mmap(NULL, WG_BATCH_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     p->stop_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-    if (bytes == MAP_FAILED || p->stop_fd < 0)
+    p->bytes = p->batch.bytes = bytes == MAP_FAILED ? NULL : bytes;
+    if (!p->bytes || p->stop_fd < 0)
         return -ENOMEM;
-    p->bytes = p->batch.bytes = bytes;
     bool open = !stage || !stage->secret;
     p->lends = open && sink->lend;
     source->in_place = open && source->release && sink->only_reads;
