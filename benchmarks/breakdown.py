@@ -8,7 +8,6 @@ computed from the shares. Needs root and perf (Debian: linux-perf); without perf
 so and does nothing. Results go to benchmarks/results/.
 """
 import argparse
-import json
 import os
 import re
 import shutil
@@ -24,6 +23,7 @@ from pathlib import Path
 
 import breakdown_report
 import machine
+import report
 from kinds import COLOURS, IDLE, OTHERS, kind
 from peers import ENCRYPTOR, PEERS, joined
 from wgpy.errors import HostError
@@ -129,8 +129,7 @@ def main() -> int:
         return 0
     result = {"machine": machine.describe(args.congestion), "runs": runs}
     paths = breakdown_report.save(result, args.readme)
-    print(json.dumps(result, ensure_ascii=False) if args.json else breakdown_report.text(result))
-    print("\nwrote", *(os.path.relpath(path) for path in paths), file=sys.stderr)
+    report.tell(result, breakdown_report.text(result), paths, args.json)
     return 0
 
 

@@ -9,7 +9,6 @@ one a core. Beyond the cores of this machine there is only a model.
 Without root. Results go to benchmarks/results/.
 """
 import argparse
-import json
 import os
 import statistics
 import sys
@@ -18,6 +17,7 @@ import time
 
 import cores_report
 import machine
+import report
 from scaling import BURST, Site, packet
 from wgpy._fast.ports import MemoryPort, Pump, RingIn, RingOut, clock
 from wgpy.isolate.pumproom import ring_end
@@ -174,8 +174,7 @@ def main() -> int:
     result = {"machine": machine.describe(), "measured": measured,
               "models": {n: models(points) for n, points in speedups.items()}}
     paths = cores_report.save(result)
-    print(json.dumps(result, ensure_ascii=False) if args.json else cores_report.text(result))
-    print("\nwrote", *(os.path.relpath(path) for path in paths), file=sys.stderr)
+    report.tell(result, cores_report.text(result), paths, args.json)
     return 0
 
 

@@ -1,7 +1,9 @@
 """Tables and plots of what tunnel.py measured, and what all plots and tables share."""
 import json
+import os
 import re
 import statistics
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -168,6 +170,12 @@ def save(result: dict, name: str, text: str) -> list[Path]:
     paths[0].write_text(shown + "\n")
     paths[1].write_text(text + "\n")
     return paths
+
+
+def tell(result: dict, text: str, paths: list[Path], as_json: bool) -> None:
+    """The end of a program: the result, and on stderr what was written."""
+    print(json.dumps(result, ensure_ascii=False) if as_json else text)
+    print("\nwrote", *(os.path.relpath(path) for path in paths), file=sys.stderr)
 
 
 def embed(document: str, text: str) -> None:

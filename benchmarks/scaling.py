@@ -19,6 +19,7 @@ import sys
 import time
 
 import machine
+import report
 import scaling_plot
 from wgpy._fast.plane import Plane, aead_backends
 from wgpy._fast.ports import MemoryPort, Pump, RingIn, RingOut
@@ -184,8 +185,7 @@ def main() -> int:
     result = {"machine": machine.describe(), "others": machine.busy(0.5),
               "growth": growth(10 if args.quick else 80), "rings": rings(0.3 if args.quick else 1.5)}
     paths = scaling_plot.save(result)
-    print(json.dumps(result, ensure_ascii=False) if args.json else scaling_plot.tables(result))
-    print("\nwrote", *(os.path.relpath(path) for path in paths), file=sys.stderr)
+    report.tell(result, scaling_plot.tables(result), paths, args.json)
     return 0
 
 

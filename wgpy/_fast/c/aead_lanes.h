@@ -36,6 +36,8 @@ enum {
 };
 #define NO_JOB UINT32_MAX
 
+static const uint32_t constant[4] = {0x61707865, 0x3320646e, 0x79622d32, 0x6b206574}; /* RFC 8439, 2.3 */
+
 struct key { uint32_t word[8]; };
 
 struct flight { /* a packet between its key block and its end */
@@ -319,8 +321,6 @@ static void weave(struct engine *e)
 
 static void begin(struct engine *e, struct wg_aead_job *job, uint32_t n, bool sealing)
 {
-    static const uint32_t constant[4] = {0x61707865, 0x3320646e, 0x79622d32, 0x6b206574};
-
     memset(e->lane_key, 0, sizeof e->lane_key);
     for (int i = 0; i < 16; i++)
         for (int lane = 0; lane < LANES; lane++)

@@ -108,7 +108,6 @@ static void start_chain(struct train *t, const struct wg_aead_job *job, const ui
 
 static void train(struct wg_aead_job *job, uint32_t n, bool sealing)
 {
-    static const uint32_t constant[4] = {0x61707865, 0x3320646e, 0x79622d32, 0x6b206574};
     struct train t;
 
     memset(&t.chain, 0, sizeof t.chain);

@@ -15,11 +15,8 @@ static int mem_receive(struct wg_port *port, struct wg_batch *b)
         struct wg_packet *p = batch_append(b, e->len);
         memcpy(b->bytes + p->off, e->bytes, e->len);
         p->tos = e->tos;
-        if (e->endpoint.family) { /* packets of a TUN have none */
-            if (!b->endpoints || memcmp(&b->endpoint[b->endpoints - 1], &e->endpoint, sizeof e->endpoint))
-                b->endpoint[b->endpoints++] = e->endpoint;
-            p->ep = (uint16_t)(b->endpoints - 1);
-        }
+        if (e->endpoint.family) /* packets of a TUN have none */
+            p->ep = batch_endpoint(b, &e->endpoint);
         if (!m->repeat) {
             free(e->bytes);
             m->head = (m->head + 1) % WG_MEM_SLOTS;
