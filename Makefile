@@ -5,11 +5,12 @@ PY     := $(VENV)/bin/python
 ROOT   := $(shell id -u)
 EXT    := $(wildcard wgpy/_fast/*.p[xy]? wgpy/_fast/c/*.[ch])
 QUICK  := $(filter --quick,$(BENCH_ARGS))
+RELEASE ?= bookworm
 FUZZ_SECONDS  ?= 300
 FUZZ_EXAMPLES ?= 20000
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup demo test bench fuzz wheel lines clean
+.PHONY: help setup demo test bench fuzz fresh wheel lines clean
 .DELETE_ON_ERROR:
 
 help:
@@ -18,6 +19,7 @@ help:
 	@echo "make test    all tests as root; the unit tests otherwise"
 	@echo "make bench   micro benchmarks, scaling, a profile, then tunnels against their peers (as root)"
 	@echo "make fuzz    C targets for FUZZ_SECONDS=$(FUZZ_SECONDS) each, Python ones for FUZZ_EXAMPLES=$(FUZZ_EXAMPLES)"
+	@echo "make fresh   demo and test in a new minimal root of RELEASE=$(RELEASE) (bookworm, trixie; as root)"
 	@echo "make wheel   sdist and wheel into dist/"
 	@echo "make lines   lines by room"
 	@echo "make clean   removes build products, keeps .cache"
@@ -67,6 +69,9 @@ bench: setup
 fuzz: setup
 	@tools/packages.sh test
 	@WGPY_FUZZ_SECONDS=$(FUZZ_SECONDS) FUZZ_EXAMPLES=$(FUZZ_EXAMPLES) $(PY) -m pytest tests/fuzz $(PYTEST_ARGS)
+
+fresh:
+	@tools/fresh.sh $(RELEASE)
 
 wheel: setup
 	@$(PY) -m pip -q wheel --no-build-isolation --no-deps -w dist .

@@ -93,8 +93,7 @@ def run(folder: Path) -> str:
 
 def main(programs: list[Path]) -> int:
     if missing := [n for n in ("bochs", "genisoimage") if not shutil.which(n)]:
-        raise HostError(f"{', '.join(missing)}: not installed; apt-get install "
-                        f"--no-install-recommends {PACKAGES}")
+        raise HostError(f"not installed: {', '.join(missing)} ({PACKAGES})")
     with tempfile.TemporaryDirectory(prefix="emulate-") as name:
         cd(Path(name), programs)
         text = run(Path(name))

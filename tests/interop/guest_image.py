@@ -5,6 +5,7 @@ peer."""
 import fcntl
 import gzip
 import hashlib
+import lzma
 import platform
 import re
 import shutil
@@ -170,12 +171,11 @@ def _modules(root: Path) -> dict[str, bytes]:
 
 
 def _decompress(path: Path) -> bytes:
-    tool = {".zst": "zstd", ".xz": "xz", ".gz": "gzip"}.get(path.suffix)
-    if not tool:
-        return path.read_bytes()
-    if not shutil.which(tool):
-        raise HostError(f"{path.name} is compressed: apt-get install {tool}")
-    return subprocess.run([tool, "-dc", str(path)], check=True, capture_output=True).stdout
+    if path.suffix == ".zst":  # Ubuntu's
+        if not shutil.which("zstd"):
+            raise HostError(f"{path.name} is compressed: apt-get install zstd")
+        return subprocess.run(["zstd", "-dc", str(path)], check=True, capture_output=True).stdout
+    return {".xz": lzma.decompress, ".gz": gzip.decompress}.get(path.suffix, bytes)(path.read_bytes())
 
 
 def cpio(files: dict[str, bytes]) -> bytes:

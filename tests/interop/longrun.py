@@ -3,7 +3,7 @@
 import time
 from concurrent.futures import ThreadPoolExecutor
 
-from arena import UNDER_TEST
+from arena import UNDER_TEST, need_peer
 from kernel_peer import KernelPeer
 from wgpy.lab.netns import Netns, join
 from wgpy.lab.traffic import Ping, pinging
@@ -18,6 +18,7 @@ class LongPair:
     """`near` is ours. `indices` holds, before and after, what each direction used."""
 
     def __init__(self, name: str, far: str, near_initiates: bool):
+        need_peer(far)
         self.name, self.near_initiates, self.address = name, near_initiates, INSIDE4[1]
         ns = Netns(name)
         self.hosts = [ns]

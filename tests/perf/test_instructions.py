@@ -5,11 +5,11 @@ where a stopwatch would not. count.c drives the C core without Python. After a c
 makes the path cheaper, or dearer for a reason, put the new figures into COUNTED.
 """
 import re
-import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
+from needs import need
 
 HERE = Path(__file__).parent
 CORE = HERE.parents[1] / "wgpy/_fast/c"
@@ -69,9 +69,7 @@ def compiler() -> int:
 @pytest.fixture(scope="module")
 def counted(tmp_path_factory) -> dict[str, float]:
     """Part -> instructions a packet."""
-    for tool in ("cc", "valgrind"):
-        if not shutil.which(tool):
-            pytest.fail(f"{tool} is missing", pytrace=False)
+    need("cc", "valgrind")
     place = tmp_path_factory.mktemp("perf")
     run("cc", *FLAGS, f"-I{CORE}", f"-I{HERE.parent / 'c'}", HERE / "count.c",
         *(CORE / f"{s}.c" for s in SOURCES), *sorted(CORE.glob("aead*.c")), "-lcrypto", "-o", place / "count")

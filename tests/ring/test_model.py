@@ -1,19 +1,18 @@
 """The Spin model of rings (ring.pml): the protocol holds, and holds for its reasons, for
 each rule left out is found."""
 import re
-import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
+from needs import need
 
 MODEL = Path(__file__).with_name("ring.pml")
 
 
 def errors(tmp_path: Path, *defines: str) -> tuple[int, str]:
     """Errors that an exhaustive search finds, and what it printed."""
-    if not shutil.which("spin") or not shutil.which("gcc"):
-        pytest.fail("spin and gcc are needed: apt-get install --no-install-recommends spin gcc", pytrace=False)
+    need("spin", "gcc")
     for command in (["spin", "-a", *(f"-D{d}" for d in defines), str(MODEL)],
                     ["gcc", "-O1", "-w", "-DSAFETY", "-DNOREDUCE", "-DCOLLAPSE", "-o", "pan", "pan.c"]):
         done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)

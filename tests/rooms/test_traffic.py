@@ -9,7 +9,7 @@ import threading
 
 import pytest
 from rooms.nodes import WEB
-from wgpy.lab.traffic import ping
+from wgpy.lab.traffic import fetch, ping
 
 pytestmark = pytest.mark.netns
 
@@ -40,8 +40,7 @@ def serve(ns, address):
 
 
 def fetched(host, address):
-    got = host.run("sh", "-c", f"wget -q -T 5 -t 1 -O - http://{address}:8080/ | sha256sum", timeout=30).stdout.split()[0]
-    return got == hashlib.sha256(Page.body).hexdigest()
+    return fetch(host, f"{address}:8080", "/").sha256 == hashlib.sha256(Page.body).hexdigest()
 
 
 def test_hosts_reach_each_other(both_modes):

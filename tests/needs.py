@@ -1,0 +1,34 @@
+"""Programs of the host that a test cannot do without."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+PACKAGES = Path(__file__).parent.parent / "tools" / "packages.txt"
+ABSENT = "not installed: "
+
+
+def package_of(program: str) -> str:
+    """By tools/packages.txt."""
+    for line in PACKAGES.read_text().splitlines():
+        if not line.startswith("#"):
+            _, package, *programs = line.split()
+            if program in programs:
+                return package
+    return program
+
+
+def need(*programs: str) -> None:
+    """Skips the test, with the reason, when one of them is missing. Where everything
+    should be installed, as in CI, conftest.py lets the whole run fail for it."""
+    absent = [p for p in programs if not shutil.which(p)]
+    if absent:
+        pytest.skip(ABSENT + ", ".join(f"{p} (apt-get install {package_of(p)})" for p in absent))
+
+
+def skip_what_make_lacks(said: str) -> None:
+    """Skips likewise when tests/c/Makefile (or what it runs) said that a tool is missing."""
+    for line in said.splitlines():
+        if "not installed: " in line:
+            pytest.skip(ABSENT + line.partition("not installed: ")[2].rstrip(" .Stop"))
