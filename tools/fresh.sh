@@ -1,6 +1,6 @@
 #!/bin/bash
 # usage: fresh.sh RELEASE [COMMAND...]   on a machine where nothing was installed: a minimal root of
-# a Debian release with git and make, the commit that is checked out cloned into /root, there both
+# a Debian release with git and make, the commit that is checked out cloned into the home of root, there both
 # commands of the README (or COMMAND...) as root. The root is built once in .cache/fresh and copied
 # for each run; the copy goes when the run ends. Root's own /etc/resolv.conf and certificates serve
 # inside too, for hosts whose network needs them.
@@ -46,7 +46,7 @@ mkdir -p run/lock
 mount -t tmpfs -o mode=1777 tmpfs dev/shm
 pivot_root . old
 umount -l /old
-cd /root/wgpy
+cd "$HOME/wgpy"
 exec "$@"'
 env -i --default-signal HOME=/root TERM=dumb LANG=C.UTF-8 CI="${CI-}" \
     PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \

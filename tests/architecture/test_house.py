@@ -13,6 +13,7 @@ FUNCTION_LIMIT = 66            # lines a Python function, aim 60
 TEXT = {".py", ".pyi", ".pyx", ".pxd", ".pxi", ".c", ".h", ".sh", ".md", ".toml", ".txt", ""}
 GENERATED = re.compile(r"^(build|dist|\.[a-z_]+|[^/]+\.egg-info)/|^wgpy/_fast/[a-z]+\.c$")
 MARKERS = ["TO" + "DO", "FIX" + "ME", "X" * 3, "pytest" + ".skip", "importor" + "skip"]
+SKIPS = "tests/needs.py"  # the one place: with a reason, and not in CI
 
 
 def sources() -> list[str]:
@@ -50,7 +51,8 @@ def test_functions_are_small(name):
 @pytest.mark.parametrize("name", sources())
 def test_no_loose_ends(name):
     text = (ROOT / name).read_text(encoding="utf-8")
-    found = [m for m in MARKERS if re.search(rf"\b{re.escape(m)}\b", text)]
+    markers = MARKERS[:3] if name == SKIPS else MARKERS
+    found = [m for m in markers if re.search(rf"\b{re.escape(m)}\b", text)]
     assert not found, f"{name} contains {', '.join(found)}"
 
 
