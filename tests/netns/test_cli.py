@@ -89,7 +89,7 @@ def test_table(site, table, where):
 @pytest.mark.parametrize("interface, peer, says", [
     ("PostUp = false", "AllowedIPs = 0.0.0.0/0", "'false' ended with status 1"),
     ("PreUp = exit 3", "", "status 3"), ("Address = 224.0.0.1/4, 999.0.0.1", "", "Address"),
-    ("DNS = 1.1.1.1", "", "resolvconf is missing"), ("", "Endpoint = nowhere.invalid:1", "twice"),
+    ("DNS = 1.1.1.1", "", "resolvconf is missing"), ("", "Endpoint = nowhere.invalid:1", "cannot be resolved"),
     ("Table = 5\nAddress = 10.9.0.2/32", "AllowedIPs = 10.0.0.0/8", "address 10.9.0.2/32"),
 ])
 def test_failure_undoes_everything(site, interface, peer, says):

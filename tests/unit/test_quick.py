@@ -5,8 +5,7 @@ import sys
 
 import pytest
 
-from wgpy.cli import quick, show
-from wgpy.config import ini
+from wgpy.cli import show, tunnel_file
 from wgpy.config.values import prefix, prefix_text
 from wgpy.errors import WgpyError
 
@@ -17,26 +16,15 @@ def wgpy(*args, text=""):
     return subprocess.run([sys.executable, "-m", "wgpy.cli", *args], input=text, text=True, capture_output=True)
 
 
-@pytest.mark.parametrize("interface, allowed, want", [
-    ("Address = 10.0.0.1/24", "10.0.0.2/32, 10.1.0.0/16, 10.0.0.0/8", ["10.1.0.0/16", "10.0.0.0/8"]),
-    ("Address = 10.0.0.1/24\nTable = 7", "10.0.0.2/32", ["10.0.0.2/32"]),
-    ("Address = fd00::1/64", "::/0, fd00::5/128, 0.0.0.0/0, fd01::/64", ["fd01::/64", "0.0.0.0/0", "::/0"]),
-    ("Address = 0.0.0.1/0", "0.0.0.0/0", ["0.0.0.0/0"]),
-])
-def test_routes(interface, allowed, want):
-    file = ini.parse(f"[Interface]\n{interface}\n[Peer]\nPublicKey={PEER}\nAllowedIPs={allowed}", "x")
-    assert [prefix_text(p) for p in quick.routes(file)] == want
-
-
 @pytest.mark.parametrize("name", ["a" * 16 + ".conf", "has space.conf", "wg0.txt"])
 def test_bad_file_names(tmp_path, name):
     (tmp_path / name).write_text("[Interface]\n")
     with pytest.raises(WgpyError, match="interface name"):
-        quick.locate(str(tmp_path / name))
+        tunnel_file.locate(str(tmp_path / name))
 
 
 @pytest.mark.parametrize("content, says", [
-    (b"\xff\xfe", "UTF-8"), (b"[Interface]\nMTU = big\n", ":2: MTU: 'big'"), (b"[Interface]\nPrivateKey = x", ":2: PrivateKey")])
+    (b"\xff\xfe", "UTF-16"), (b"[Interface]\nMTU = big\n", ":2: MTU: 'big'"), (b"[Interface]\nPrivateKey = x", ":2: PrivateKey")])
 def test_bad_file_is_one_line_with_its_place(tmp_path, content, says):
     path = tmp_path / "wg0.conf"
     path.write_bytes(content)
@@ -52,7 +40,7 @@ def test_world_readable_file_is_pointed_out(tmp_path):
     path.chmod(0o644)
     tmp_path.chmod(0o755)
     said = []
-    quick.load(path, said.append)
+    tunnel_file.load(path, said.append)
     assert "chmod 600" in said[0]
 
 

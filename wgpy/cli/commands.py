@@ -8,6 +8,7 @@ import sys
 import click
 
 from wgpy.cli import admin
+from wgpy.cli.interrupt import Interrupted
 from wgpy.cli.encryptor import encryptor
 from wgpy.cli.keys import keys
 from wgpy.cli.lab import lab
@@ -21,6 +22,9 @@ as_json = click.option("--json", "json_", is_flag=True, help="Machine-readable o
 def run() -> None:
     try:
         cli(prog_name="wgpy", standalone_mode=False)
+    except Interrupted as e:
+        print(f"wgpy: {e}", file=sys.stderr)
+        e.end()
     except WgpyError as e:
         _fail(str(e), 1)
     except click.ClickException as e:
@@ -73,12 +77,11 @@ def _steps(json_: bool):
 @as_json
 def up(file: str, json_: bool) -> None:
     """Bring up the tunnel of FILE (or of NAME in /etc/wireguard)."""
-    from wgpy.cli import quick
+    from wgpy.cli import quick, tunnel_file
     say, done = _steps(json_)
-    path = quick.locate(file)
-    parsed = quick.load(path, say)
-    quick.Up(path.stem, quick.resolve(parsed, str(path), say), say).run()
-    done(path.stem)
+    name, path = tunnel_file.locate(file)
+    quick.Up(name, path, say, 2 if json_ else None).run()
+    done(name)
 
 
 @cli.command()
@@ -86,19 +89,9 @@ def up(file: str, json_: bool) -> None:
 @as_json
 def down(name: str, json_: bool) -> None:
     """Take down the tunnel NAME (or that of a FILE)."""
-    from wgpy.cli import client, quick
-    from wgpy.config.model import SetRequest, TunnelFile
+    from wgpy.cli import quick
     say, done = _steps(json_)
-    try:
-        path = quick.locate(name)
-    except HostError:
-        if not client.is_served(name):
-            raise HostError(f"{name}: no such tunnel is up") from None
-        path = None
-    parsed = quick.load(path, say) if path else TunnelFile(SetRequest())
-    interface = path.stem if path else name
-    quick.down(interface, path, parsed, say)
-    done(interface)
+    done(quick.Down(name, say, 2 if json_ else None).run())
 
 
 @cli.command()

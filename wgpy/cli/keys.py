@@ -58,7 +58,7 @@ def _key(line: str, name: str) -> bytes:
 def seal(file: str, credential: str | None, imports: tuple[str, ...], psk: tuple[str, ...], new_psk: tuple[str, ...],
          replace_key: bool, json_: bool) -> None:
     """Make or change the sealed key store of FILE's node, which must be down."""
-    from wgpy.cli import quick
+    from wgpy.cli import tunnel_file
     from wgpy.config.site import load
     from wgpy.config.values import to_base64
     from wgpy.daemon import sealing
@@ -66,7 +66,7 @@ def seal(file: str, credential: str | None, imports: tuple[str, ...], psk: tuple
     parsed = load(file)
     sealing.named_psks((*psk, *new_psk), parsed)
     say = lambda text: click.echo(f"wgpy: {text}", err=True)
-    changes = sealing.Changes([(name, quick.load(Path(name), say)) for name in imports], replace_key=replace_key)
+    changes = sealing.Changes([(name, tunnel_file.load(Path(name), say)) for name in imports], replace_key=replace_key)
     changes.psks = {name: _key(sys.stdin.readline(100), name) for name in psk} | {n: os.urandom(32) for n in new_psk}
     directory, node = state_dir(parsed), parsed.node.name
     done = sealing.seal(parsed, directory, changes, lambda new: secret(credential, node, new))

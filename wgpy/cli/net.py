@@ -1,22 +1,23 @@
-"""What `up` and `down` change on the host, through pyroute2, nft and resolvconf."""
+"""What `up` and `down` change on the host through netlink, as ip(8) would."""
 
 import errno
 import os
-import re
-import shutil
 import socket
-import subprocess
+from pathlib import Path
 
 from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
 from wgpy.config.model import Prefix
-from wgpy.config.values import prefix_text
+from wgpy.config.values import prefix_text, quoted
 from wgpy.errors import HostError
 
 _INVERT = 2  # FIB_RULE_INVERT
 _MAIN_TABLE = 254
 _MAIN_PRIORITY = 32766
+_PROTO_BOOT, _SCOPE_UNIVERSE, _SCOPE_LINK = 3, 0, 253
+_TABLES = {"default": 253, "main": 254, "local": 255}
+_TABLE_FILES = ("/usr/lib/iproute2", "/usr/share/iproute2", "/etc/iproute2")  # later ones count
 _OVERHEAD = 80  # IPv6, UDP, header and tag: what the tunnel takes from the MTU
 
 
@@ -59,13 +60,13 @@ class Host:
         return self._ip.get_links(self.index(name))[0].get_attr("IFLA_MTU")
 
     def tunnel_mtu(self, endpoints: list[str]) -> int:
-        """The largest MTU on the way to an endpoint, else of the default route, else
-        1500, less the tunnel's overhead (wg-quick(8))."""
+        """The smallest MTU on the way to an endpoint, else of the default route, else
+        1500, less the tunnel's overhead (wg-quick(8) since 2025)."""
         found = [self._route_mtu(lambda h=host: self._ip.route("get", dst=h.partition("%")[0],
                                                               family=family(h))) for host in endpoints]
         if not any(found):
             found = [self._route_mtu(lambda: self._ip.get_default_routes(socket.AF_INET, table=_MAIN_TABLE))]
-        return (max(found) or 1500) - _OVERHEAD
+        return (min((mtu for mtu in found if mtu), default=1500)) - _OVERHEAD
 
     def _route_mtu(self, look) -> int:
         try:
@@ -80,42 +81,68 @@ class Host:
                 return mtu or self._ip.get_links(device)[0].get_attr("IFLA_MTU")
         return 0
 
-    def add_route(self, name: str, prefix: Prefix, table: int | None = None) -> None:
+    def add_route(self, name: str, prefix: Prefix, table: int = _MAIN_TABLE) -> None:
+        """Without a next hop the scope is the link (IPv4), or nothing could be routed via it."""
         text = prefix_text(prefix)
-        self._do(f"route {text}", self._ip.route, "add", dst=text, oif=self.index(name),
-                 family=family(text), table=table or _MAIN_TABLE)
+        v4 = len(prefix.address) == 4
+        self._do(f"route {text}", self._ip.route, "add", dst=text, oif=self.index(name), family=family(text),
+                 table=table or _MAIN_TABLE, proto=_PROTO_BOOT, scope=_SCOPE_LINK if v4 else _SCOPE_UNIVERSE)
 
-    def free_table(self) -> int:
-        """A table number without routes, 51820 or above, which becomes the mark too."""
-        used = {r.get_attr("RTA_TABLE") or r["table"] for f in (socket.AF_INET, socket.AF_INET6)
-                for r in self._ip.get_routes(family=f)}
+    def covered(self, name: str, prefix: Prefix) -> bool:
+        """Whether the main table has a route through the interface that holds all of it."""
+        af = socket.AF_INET if len(prefix.address) == 4 else socket.AF_INET6
+        for route in self._ip.get_routes(family=af, oif=self.index(name), table=_MAIN_TABLE):
+            cidr, dst = route["dst_len"], route.get_attr("RTA_DST")
+            have = socket.inet_pton(af, dst) if dst else bytes(len(prefix.address))
+            if cidr <= prefix.cidr and _cut(have, cidr) == _cut(prefix.address, cidr):
+                return True
+        return False
+
+    def free_table(self, taken: set[int]) -> int:
+        """A table number without routes and rules that is nobody's mark, 51820 or above,
+        which becomes the mark too."""
+        used = set(taken)
+        for af in (socket.AF_INET, socket.AF_INET6):
+            used |= {r.get_attr("RTA_TABLE") or r["table"] for r in self._ip.get_routes(family=af)}
+            for rule in self._ip.get_rules(family=af):
+                used |= {rule.get_attr("FRA_TABLE") or rule["table"], rule.get_attr("FRA_FWMARK") or 0}
         return next(n for n in range(51820, 2**31) if n not in used)
 
-    def add_rules(self, af: int, table: int) -> None:
-        """Everything unmarked goes by `table`, unless main has more than a default for
-        it. The two rules stand next to each other, in front of all others."""
-        lowest = min((self._priority(r) for r in self._ip.get_rules(family=af)
-                      if self._priority(r) > 1), default=_MAIN_PRIORITY)
-        self._do(f"rule for table {table}", self._ip.rule, "add", family=af, table=table, fwmark=table,
-                 flags=_INVERT, priority=lowest - 1)
-        try:
-            self._do("rule for main", self._ip.rule, "add", family=af, table=_MAIN_TABLE,
-                     FRA_SUPPRESS_PREFIXLEN=0, priority=lowest - 2)
-        except HostError:
-            self.delete_rules(table)
-            raise
+    def place_for_rules(self, af: int) -> int:
+        """The priority of a rule in front of all others, with room for one before it."""
+        return min((self._priority(r) for r in self._ip.get_rules(family=af) if self._priority(r) > 1),
+                   default=_MAIN_PRIORITY) - 1
 
-    def delete_rules(self, table: int) -> None:
-        for af in (socket.AF_INET, socket.AF_INET6):
-            rules = list(self._ip.get_rules(family=af))
-            ours = [r for r in rules if r.get_attr("FRA_TABLE") == table and r.get_attr("FRA_FWMARK") == table]
-            for rule in ours:
-                at = self._priority(rule)
-                self._do("rule", self._ip.rule, "del", family=af, table=table, fwmark=table,
-                         flags=_INVERT, priority=at)
-                if any(self._priority(r) == at - 1 and r.get_attr("FRA_SUPPRESS_PREFIXLEN") == 0 for r in rules):
-                    self._do("rule", self._ip.rule, "del", family=af, table=_MAIN_TABLE,
-                             FRA_SUPPRESS_PREFIXLEN=0, priority=at - 1)
+    def add_rules(self, af: int, table: int, place: int) -> None:
+        """Everything unmarked goes by `table`, unless main has more than a default for it."""
+        self._do(f"rule for table {table}", self._ip.rule, "add", family=af, table=table, fwmark=table,
+                 flags=_INVERT, priority=place)
+        self._do("rule for main", self._ip.rule, "add", family=af, table=_MAIN_TABLE,
+                 FRA_SUPPRESS_PREFIXLEN=0, priority=place - 1)
+
+    def rules_of(self, table: int) -> list[tuple[int, int]]:
+        """(family, priority) of the rules that somebody added as add_rules does."""
+        return [(af, self._priority(r)) for af in (socket.AF_INET, socket.AF_INET6)
+                for r in self._ip.get_rules(family=af) if self._is_ours(r, table)]
+
+    def delete_rules(self, af: int, table: int, place: int) -> None:
+        """Those of `add_rules` that are there."""
+        for rule in list(self._ip.get_rules(family=af)):
+            at = self._priority(rule)
+            if at == place and self._is_ours(rule, table):
+                self._do("rule", self._ip.rule, "del", family=af, table=table, fwmark=table, flags=_INVERT, priority=at)
+            elif at == place - 1 and rule.get_attr("FRA_SUPPRESS_PREFIXLEN") == 0:
+                self._do("rule", self._ip.rule, "del", family=af, table=_MAIN_TABLE,
+                         FRA_SUPPRESS_PREFIXLEN=0, priority=at)
+
+    def is_others(self, name: str, af: int, table: int) -> bool:
+        """Whether routes of another interface are in the table: then its rules are that one's."""
+        index = self.index(name)
+        return any(r.get_attr("RTA_OIF") != index for r in self._ip.get_routes(family=af, table=table))
+
+    @staticmethod
+    def _is_ours(rule, table: int) -> bool:
+        return rule.get_attr("FRA_TABLE") == table and rule.get_attr("FRA_FWMARK") == table
 
     @staticmethod
     def _priority(rule) -> int:
@@ -127,69 +154,37 @@ class Host:
             return call(*args, **kwargs)
         except (NetlinkError, OSError) as e:
             code = e.code if isinstance(e, NetlinkError) else e.errno
-            hint = " (run as root)" if code in (errno.EPERM, errno.EACCES) else ""
+            hint = ""
+            if code in (errno.EPERM, errno.EACCES):
+                hint = " (run as root)" if os.geteuid() else _denied_to_root(kwargs.get("family"))
             raise HostError(f"{what}: {os.strerror(code or errno.EIO)}{hint}") from None
 
 
-def firewall_name(interface: str) -> str:
-    return "wgpy-" + re.sub(r"[^A-Za-z0-9_-]", "_", interface)
+def _denied_to_root(af: int | None) -> str:
+    return " (IPv6 is disabled here: sysctl net.ipv6.conf)" if af == socket.AF_INET6 else " (CAP_NET_ADMIN is needed)"
 
 
-def guard(interface: str, mark: int, addresses: list[str]) -> None:
-    """For a default route: nobody else may send to the tunnel's addresses past it, and
-    answers to the tunnel's own datagrams carry its mark, so that reverse-path filtering
-    accepts them."""
-    drops = "".join(
-        f'iifname != "{interface}" {"ip6" if ":" in a else "ip"} daddr {a.partition("/")[0]} '
-        "fib saddr type != local drop; " for a in addresses)
-    rules = (f"table inet {firewall_name(interface)} {{\n"
-             f" chain raw {{ type filter hook prerouting priority raw; {drops}}}\n"
-             " chain arriving { type filter hook prerouting priority mangle; "
-             "meta l4proto udp meta mark set ct mark; }\n"
-             " chain leaving { type filter hook postrouting priority mangle; "
-             f"meta l4proto udp meta mark {mark} ct mark set meta mark; }}\n}}\n")
-    tool("nft", ["-f", "-"], rules, "install nftables")
-    try:
-        with open("/proc/sys/net/ipv4/conf/all/src_valid_mark", "w") as f:
-            f.write("1")
-    except OSError as e:
-        raise HostError(f"sysctl net.ipv4.conf.all.src_valid_mark: {e.strerror}") from None
+def _cut(address: bytes, cidr: int) -> int:
+    return int.from_bytes(address, "big") >> (8 * len(address) - cidr)
 
 
-def unguard(interface: str) -> None:
-    if shutil.which("nft"):
-        subprocess.run(["nft", "delete", "table", "inet", firewall_name(interface)],
-                       capture_output=True, check=False)
-
-
-def resolvconf_name(interface: str) -> str:
-    """With Debian's resolvconf: a name that its interface-order ranks first."""
-    try:
-        with open("/etc/resolvconf/interface-order", encoding="utf-8") as f:
-            for line in f:
-                if m := re.fullmatch(r"([A-Za-z0-9-]+)\*\s*", line):
-                    return f"{m[1]}.{interface}"
-    except OSError:
-        pass
-    return interface
-
-
-def set_dns(interface: str, servers: tuple[str, ...], search: tuple[str, ...]) -> None:
-    text = "".join(f"nameserver {s}\n" for s in servers)
-    text += f"search {' '.join(search)}\n" if search else ""
-    tool("resolvconf", ["-a", resolvconf_name(interface), "-m", "0", "-x"], text,
-         "install openresolv or systemd-resolved, or take DNS out of the file")
-
-
-def unset_dns(interface: str) -> None:
-    subprocess.run(["resolvconf", "-d", resolvconf_name(interface), "-f"], capture_output=True, check=False)
-
-
-def tool(name: str, args: list[str], text: str, remedy: str) -> None:
-    """Runs a host tool with `text` as input. Raises HostError with the remedy."""
-    if not shutil.which(name):
-        raise HostError(f"{name} is missing: {remedy}")
-    done = subprocess.run([name, *args], input=text, text=True, capture_output=True, check=False)
-    if done.returncode:
-        said = (done.stderr.strip().splitlines() or [f"status {done.returncode}"])[0]
-        raise HostError(f"{name}: {said}")
+def table_number(table: int | str) -> int:
+    """Of a routing table by number or by name, as ip-route(8) knows them. Raises HostError."""
+    if isinstance(table, int):
+        return table
+    known = dict(_TABLES)
+    for directory in _TABLE_FILES:
+        for path in (Path(directory, "rt_tables"), *sorted(Path(directory, "rt_tables.d").glob("*.conf"))):
+            try:
+                lines = path.read_text(errors="replace").splitlines()
+            except OSError:
+                continue
+            for words in (line.partition("#")[0].split() for line in lines):
+                if len(words) == 2:
+                    try:
+                        known[words[1]] = int(words[0], 0)
+                    except ValueError:
+                        continue
+    if table not in known:
+        raise HostError(f"Table: {quoted(table)} is no routing table of this host (/etc/iproute2/rt_tables)")
+    return known[table]

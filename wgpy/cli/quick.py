@@ -1,8 +1,7 @@
-"""`up` and `down`: what wg-quick(8) does, with everything undone when a step fails."""
+"""`up` and `down`: what wg-quick(8) does, with everything undone when a step fails or a
+signal comes. Every step is written down (record.py) before it is done; `undo` goes by that."""
 
 import os
-import re
-import shutil
 import socket
 import subprocess
 import sys
@@ -11,182 +10,235 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Callable
 
-from wgpy.cli import client, net
+from wgpy.admin.uapi_server import socket_path
+from wgpy.cli import client, guard, net, tunnel_file
+from wgpy.cli.hooks import Hooks
+from wgpy.cli.interrupt import Signals
+from wgpy.cli.record import Done, Record, marks, recorded_file
 from wgpy.config import ini
-from wgpy.config.model import HostPort, Prefix, SetRequest, TunnelFile, as_request
-from wgpy.config.values import INTERFACE_NAME, is_numeric, number, prefix, prefix_text, quoted
+from wgpy.config.model import NO_KEY, DeviceState, Prefix, SetRequest, TunnelFile, as_request
+from wgpy.config.values import prefix_text
 from wgpy.errors import ConfigError, HostError, WgpyError
 
-CONFIG_DIR = Path("/etc/wireguard")
-RETRIES_VARIABLE = "WG_ENDPOINT_RESOLUTION_RETRIES"  # as for wg(8)
-_GONE_WITHIN = 5.0  # s from the deletion of the link to the end of its daemon
-
-
-def locate(name: str) -> Path:
-    """A path as it is, else NAME in /etc/wireguard. Raises HostError."""
-    path = Path(name)
-    if not path.is_file() and INTERFACE_NAME.match(name):
-        path = CONFIG_DIR / f"{name}.conf"
-    if not path.is_file():
-        raise HostError(f"{path}: no such file")
-    if path.suffix != ".conf" or not INTERFACE_NAME.match(path.stem):
-        raise HostError(f"{path}: the name must be an interface name (1 to 15 of a-z A-Z 0-9 _=+.-) and .conf")
-    return path.resolve()
-
-
-def load(path: Path, warn: Callable[[str], None]) -> TunnelFile:
-    try:
-        if path.stat().st_mode & path.parent.stat().st_mode & 0o007:
-            warn(f"{path}: is accessible to everybody; chmod 600 it")
-        return ini.parse(path.read_text(encoding="utf-8"), str(path))
-    except UnicodeDecodeError:
-        raise ConfigError("is not UTF-8 text", source=str(path)) from None
-    except OSError as e:
-        raise HostError(f"{path}: {e.strerror}") from None
-
-
-def resolve(file: TunnelFile, source: str, say: Callable[[str], None]) -> TunnelFile:
-    """Looks up the endpoints that are names, as wg(8) retries. Raises ConfigError."""
-    found = {}
-    try:
-        tries = 1 + number(os.environ.get(RETRIES_VARIABLE, "15"), 0, 10**6)
-    except ValueError as e:
-        raise HostError(f"{RETRIES_VARIABLE}: {e}") from None
-    for peer in file.request.peers:
-        if peer.endpoint is not None and not is_numeric(peer.endpoint.host):
-            found[peer.public_key] = _lookup(
-                peer.endpoint, source, file.endpoint_lines.get(peer.public_key), tries, say)
-    return ini.with_endpoints(file, found)
-
-
-def _lookup(endpoint: HostPort, source: str, line: int | None, tries: int,
-            say: Callable[[str], None]) -> HostPort:
-    delay = 1.0
-    while True:
-        tries -= 1
-        try:
-            answer = socket.getaddrinfo(endpoint.host, endpoint.port, type=socket.SOCK_DGRAM)
-            return HostPort(answer[0][4][0], endpoint.port)
-        except socket.gaierror as e:
-            if e.errno != socket.EAI_AGAIN or tries <= 0:
-                raise ConfigError(f"{quoted(endpoint.host)} cannot be resolved: {e.strerror}", source=source,
-                                  line=line, key="Endpoint") from None
-        except UnicodeError:
-            raise ConfigError(f"{quoted(endpoint.host)} is no host name", source=source, line=line,
-                              key="Endpoint") from None
-        say(f"{endpoint.host} cannot be resolved yet, trying again in {delay:.0f} s")
-        time.sleep(delay)
-        delay = min(delay * 1.2, 20.0)
-
-
-def routes(file: TunnelFile) -> list[Prefix]:
-    """What gets a route, longest first: allowed IPs that no interface address covers."""
-    nets = [prefix(a) for a in file.addresses]
-    wanted = {c.prefix for p in file.request.peers for c in p.allowed_ips if not c.remove}
-
-    def covered(p: Prefix) -> bool:
-        return file.table == "auto" and p.cidr > 0 and any(
-            len(n.address) == len(p.address) and n.cidr <= p.cidr
-            and _cut(p.address, n.cidr) == _cut(n.address, n.cidr) for n in nets)
-
-    return sorted((p for p in wanted if not covered(p)), key=lambda p: (-p.cidr, p.address))
-
-
-def _cut(address: bytes, cidr: int) -> int:
-    return int.from_bytes(address, "big") >> (8 * len(address) - cidr)
+_GONE_WITHIN = 10.0  # s from the deletion of the link to the end of its daemon
 
 
 class Up:
-    """One run of `up`; `say` gets a line for each step."""
+    """One run of `up`; `say` gets a line for each step, `out` is where hooks write."""
 
-    def __init__(self, name: str, file: TunnelFile, say: Callable[[str], None]):
-        self.name, self.file, self.say = name, file, say
+    def __init__(self, name: str, path: Path, say: Callable[[str], None], out: int | None = None):
+        self.name, self.path, self.say, self._out = name, path, say, out
         self._host = net.Host()
-        self._undo: list[Callable[[], None]] = []
 
     def run(self) -> None:
         """Raises WgpyError after undoing what was done."""
+        file = tunnel_file.load(self.path, self.say)
         try:
-            self._steps()
-        except BaseException:
-            for step in reversed(self._undo):
+            with Signals() as signals, Record(self.name) as record:
+                self._begin(record)
                 try:
-                    step()
-                except (WgpyError, OSError) as e:
-                    self.say(f"undo: {e}")
-            raise
+                    self._steps(file, record, signals)
+                    signals.check()
+                except BaseException:
+                    for error in undo(self.name, self._host, record):
+                        self.say(f"undo: {error}")
+                    raise
         finally:
             self._host.close()
 
-    def _steps(self) -> None:
-        name, file, host = self.name, self.file, self._host
-        if host.index(name) is not None:
-            raise HostError(f"{name}: the interface exists already")
-        if (file.dns or file.search) and not shutil.which("resolvconf"):
-            raise HostError("DNS: resolvconf is missing: install openresolv or systemd-resolved, "
-                            "or take DNS out of the file")
-        run_hooks(file.pre_up, name, self.say)
+    def _begin(self, record: Record) -> None:
+        if self._host.index(self.name) is not None or client.is_served(self.name):
+            raise HostError(f"{self.name}: the interface exists already")
+        if record.done:
+            self.say("an earlier up left something behind: taking it away")
+            if errors := undo(self.name, self._host, record):
+                raise HostError(errors[0])
+
+    def _steps(self, file: TunnelFile, record: Record, signals: Signals) -> None:
+        name, host = self.name, self._host
+        hooks = Hooks(name, str(self.path), self.say, signals, self._out)
+        table = file.table if file.table in ("auto", "off") else net.table_number(file.table)
+        record.note(file=str(self.path), namespace=_namespace(), pre_down=file.pre_down, post_down=file.post_down,
+                    link=True)
         self.say(f"wgpyd {name}")
-        start_daemon(name)
-        self._undo.append(lambda: delete(host, name))
-        configure(name, file.request)
+        try:
+            start_daemon(name)
+        except HostError:
+            record.note(link=False)
+            raise
+        hooks.run(file.pre_up)
+        file = tunnel_file.resolve(file, str(self.path), self.say, signals)
+        configure(name, additive(file.request))
+        signals.check()
         for address in file.addresses:
             self.say(f"address {address}")
             host.add_address(name, address)
-        endpoints = [p.endpoint.host for p in file.request.peers if p.endpoint]
+        endpoints = [p.endpoint.host for p in client.get(name).peers if p.endpoint]
         mtu = file.mtu or host.tunnel_mtu(endpoints)
         self.say(f"mtu {mtu}, up")
         host.bring_up(name, mtu)
-        if file.dns or file.search:
-            self.say(f"dns {' '.join(file.dns + file.search)}")
-            self._undo.append(lambda: net.unset_dns(name))
-            net.set_dns(name, file.dns, file.search)
-        self._routes()
-        run_hooks(file.post_up, name, self.say)
+        self._dns(file, record)
+        signals.check()
+        if table != "off":
+            self._routes(table, record, signals)
+        hooks.run(file.post_up)
 
-    def _routes(self) -> None:
-        if self.file.table == "off":
+    def _dns(self, file: TunnelFile, record: Record) -> None:
+        if file.search and not file.dns:
+            self.say("DNS: search domains without a server are not set (wg-quick does not either)")
+        if not file.dns:
             return
-        table = None if self.file.table == "auto" else self.file.table
-        for p in routes(self.file):
-            if p.cidr == 0 and table is None:
-                self._default(p)
-            else:
-                self.say(f"route {prefix_text(p)}" + (f" table {table}" if table else ""))
+        self.say(f"dns {' '.join(file.dns + file.search)}")
+        guard.need_resolvconf()
+        record.note(dns=guard.resolvconf_name(self.name))
+        guard.set_dns(record.done.dns, file.dns, file.search)
+
+    def _routes(self, table: int | str, record: Record, signals: Signals) -> None:
+        for p in routes(client.get(self.name)):
+            signals.check()
+            if table == "auto" and p.cidr == 0:
+                self._default(p, record)
+            elif table != "auto":
+                self.say(f"route {prefix_text(p)} table {table}")
                 self._host.add_route(self.name, p, table)
+            elif not self._host.covered(self.name, p):
+                self.say(f"route {prefix_text(p)}")
+                self._host.add_route(self.name, p)
 
-    def _default(self, p: Prefix) -> None:
-        mark = client.get(self.name).fwmark
+    def _default(self, p: Prefix, record: Record) -> None:
+        name, host, v6 = self.name, self._host, len(p.address) == 16
+        mark = client.get(name).fwmark
         if not mark:
-            mark = self._host.free_table()
-            configure(self.name, SetRequest(fwmark=mark))
+            mark = host.free_table(marks())
+            configure(name, SetRequest(fwmark=mark))
         self.say(f"default route {prefix_text(p)} table {mark}")
-        self._undo.append(lambda: self._host.delete_rules(mark))
-        self._undo.append(lambda: net.unguard(self.name))
-        net.unguard(self.name)
-        net.guard(self.name, mark, list(self.file.addresses))
-        self._host.add_route(self.name, p, mark)
-        self._host.add_rules(socket.AF_INET if len(p.address) == 4 else socket.AF_INET6, mark)
+        if not record.done.firewall:
+            guard.unguard(name)
+        record.note(mark=mark, firewall=True)
+        guard.guard(name, v6, mark, host.addresses(name))
+        af = socket.AF_INET6 if v6 else socket.AF_INET
+        place = host.place_for_rules(af)
+        record.note(rules=(*record.done.rules, (int(af), place)))
+        host.add_rules(af, mark, place)
+        host.add_route(name, p, mark)
 
 
-def down(name: str, path: Path | None, file: TunnelFile, say: Callable[[str], None]) -> None:
-    state = client.get(name)
-    run_hooks(file.pre_down, name, say)
-    host = net.Host()
-    try:
-        if file.save_config and path is not None:
-            say(f"save {path}")
-            save(name, path, file, host)
-        if file.dns or file.search:
-            net.unset_dns(name)
-        if state.fwmark and file.table == "auto":
-            host.delete_rules(state.fwmark)
-        net.unguard(name)
-        say(f"delete {name}")
-        delete(host, name)
-    finally:
-        host.close()
-    run_hooks(file.post_down, name, say)
+def routes(state: DeviceState) -> list[Prefix]:
+    """What may need a route: all allowed IPs, longest first."""
+    return sorted({a for p in state.peers for a in p.allowed_ips}, key=lambda p: (-p.cidr, p.address))
+
+
+def additive(request: SetRequest) -> SetRequest:
+    """Of a file, only what it says, so that a PreUp hook may have set the rest (a key)."""
+    peers = tuple(replace(p, preshared_key=None if p.preshared_key == NO_KEY else p.preshared_key,
+                          keepalive=p.keepalive or None) for p in request.peers)
+    return SetRequest(None if request.private_key == NO_KEY else request.private_key,
+                      request.listen_port or None, request.fwmark or None, False, peers)
+
+
+def undo(name: str, host: net.Host, record: Record) -> list[str]:
+    """Undoes what is recorded, each part whatever the others do. What stays is still
+    recorded; the errors in words, none when all is undone."""
+    errors: list[str] = []
+
+    def step(action: Callable[[], None], **gone) -> None:
+        try:
+            action()
+            record.note(**gone)
+        except (WgpyError, OSError) as e:
+            errors.append(str(e))
+
+    done = record.done or Done()
+    if done.dns:
+        step(lambda: guard.unset_dns(done.dns), dns="")
+    if done.rules:
+        step(lambda: [host.delete_rules(af, done.mark, place) for af, place in done.rules
+                      if not host.is_others(name, af, done.mark)], rules=())
+    if done.firewall:
+        step(lambda: guard.unguard(name), firewall=False)
+    if done.link:
+        step(lambda: delete(host, name), link=False)
+    if not errors:
+        record.forget()
+    return errors
+
+
+class Down:
+    """One run of `down`. What is undone is what `up` wrote down; the file is asked only for
+    its hooks and SaveConfig, and may be broken or gone."""
+
+    def __init__(self, target: str, say: Callable[[str], None], out: int | None = None):
+        name = tunnel_file.interface_of(target)
+        if name is None:
+            tunnel_file.locate(target)  # raises, and says why
+        self.name, self.say, self._out = name, say, out
+        self._target, self._host = target, net.Host()
+
+    def run(self) -> str:
+        """The interface's name. Raises WgpyError; the tunnel is down unless PreDown failed."""
+        try:
+            with Signals() as signals, Record(self.name) as record:
+                alive = self._begin(record)
+                file, path, broken = self._file(record)
+                hooks = Hooks(self.name, str(path or ""), self.say, signals, self._out)
+                failed = [] if alive else hooks.run_all(file.pre_down)
+                if alive:
+                    hooks.run(file.pre_down)
+                    if file.save_config and path and not broken:
+                        self.say(f"save {path}")
+                        save(self.name, path, file, self._host)
+                self.say(f"delete {self.name}")
+                failed += undo(self.name, self._host, record)
+                failed += hooks.run_all(file.post_down)
+                signals.check()
+        finally:
+            self._host.close()
+        if failed:
+            raise HostError(f"{self.name}: {failed[0]}")
+        return self.name
+
+    def _begin(self, record: Record) -> bool:
+        """Whether the tunnel lives. Completes the record from what can be seen."""
+        there, served = self._host.index(self.name) is not None, client.is_served(self.name)
+        if record.done and record.done.namespace != _namespace() and served and not there:
+            raise HostError(f"{self.name}: was brought up in another network namespace")
+        if record.done is None and not there and not served:
+            raise HostError(f"{self.name}: no such tunnel is up")
+        state = None
+        if served:
+            try:
+                state = client.get(self.name)
+            except WgpyError as e:
+                self.say(f"warning: {e}")
+        elif there and record.done is None:
+            raise HostError(f"{self.name}: is no tunnel of a daemon that runs here")
+        if record.done is None and state:  # brought up by wg-quick(8) or by hand
+            found = tuple(self._host.rules_of(state.fwmark)) if state.fwmark else ()
+            record.note(link=True, firewall=True, mark=state.fwmark, rules=found)
+        elif record.done is None:
+            record.note(link=True, firewall=True)
+        return state is not None and there
+
+    def _file(self, record: Record) -> tuple[TunnelFile, Path | None, bool]:
+        """(what the file says, where it is, whether it is broken)."""
+        done = record.done or Done()
+        recorded = TunnelFile(SetRequest(), pre_down=done.pre_down, post_down=done.post_down)
+        errors: list[ConfigError] = []
+        try:
+            known = recorded_file(self.name) if self._target == self.name else ""
+            path = Path(known) if known else tunnel_file.locate(self._target)[1]
+            file = tunnel_file.load(path, self.say, errors)
+        except WgpyError as e:
+            if done.file or self._target != self.name:
+                self.say(f"warning: {e}: going by what was written down at up")
+            return recorded, None, True
+        for error in errors:
+            self.say(f"warning: {error}: passed over")
+        if file.dns and not done.file:
+            record.note(dns=guard.resolvconf_name(self.name))
+        if errors and not (file.pre_down or file.post_down):
+            return recorded, path, True
+        return file, path, bool(errors)
 
 
 def save(name: str, path: Path, file: TunnelFile, host: net.Host) -> None:
@@ -195,7 +247,8 @@ def save(name: str, path: Path, file: TunnelFile, host: net.Host) -> None:
                   mtu=host.mtu(name) if file.mtu else None)
     temporary = path.with_name(path.name + ".tmp")
     try:
-        with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as f:
+        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
+        with open(fd, "w", encoding="utf-8", errors="surrogateescape") as f:
             f.write(ini.format_quick(now))
             f.flush()
             os.fsync(f.fileno())
@@ -210,7 +263,7 @@ def start_daemon(name: str) -> None:
     environment = {k: v for k, v in os.environ.items() if k != "WG_PROCESS_FOREGROUND"}
     done = subprocess.run([sys.executable, "-m", "wgpy.daemon.wgpyd", name], env=environment,
                           stdin=subprocess.DEVNULL, stderr=None if os.environ.get("LOG_LEVEL") else subprocess.PIPE,
-                          text=True, check=False)
+                          text=True, start_new_session=True, check=False)
     if done.returncode:
         said = (done.stderr or "").strip().removeprefix("wgpyd: ")
         raise HostError(said or f"wgpyd ended with status {done.returncode}")
@@ -224,20 +277,15 @@ def configure(name: str, request: SetRequest) -> None:
 
 
 def delete(host: net.Host, name: str) -> None:
-    """Deletes the link and waits for its daemon to end."""
+    """Deletes the link, waits for its daemon to end, and removes the socket of a dead one."""
     host.delete_link(name)
     end = time.monotonic() + _GONE_WITHIN
     while client.is_served(name):
         if time.monotonic() > end:
             raise HostError(f"{name}: the daemon does not end")
         time.sleep(0.02)
+    Path(socket_path(name)).unlink(missing_ok=True)
 
 
-def run_hooks(hooks: tuple[str, ...], name: str, say: Callable[[str], None]) -> None:
-    for hook in hooks:
-        command = re.sub("%i", name, hook)
-        say(command)
-        shell = shutil.which("bash") or "sh"
-        status = subprocess.run([shell, "-c", command], check=False).returncode
-        if status:
-            raise HostError(f"{quoted(command)} ended with status {status}")
+def _namespace() -> int:
+    return os.stat("/proc/self/ns/net").st_ino

@@ -77,14 +77,15 @@ class TunnelFile:
     dns: tuple[str, ...] = ()
     search: tuple[str, ...] = ()
     mtu: int | None = None
-    table: int | str = "auto"  # a number, "auto" or "off"
+    table: int | str = "auto"  # a number, "auto", "off" or a name of the host's
     pre_up: tuple[str, ...] = ()
     post_up: tuple[str, ...] = ()
     pre_down: tuple[str, ...] = ()
     post_down: tuple[str, ...] = ()
     save_config: bool = False
-    # public key -> line of its Endpoint, for errors that come with name resolution
-    endpoint_lines: dict[bytes, int] = field(default_factory=dict, compare=False, repr=False)
+    # place of a peer -> line of its Endpoint, for errors that come with name resolution
+    endpoint_lines: dict[int, int] = field(default_factory=dict, compare=False, repr=False)
+    warnings: tuple[str, ...] = field(default=(), compare=False, repr=False)
 
 
 def as_request(state: DeviceState) -> SetRequest:

@@ -70,11 +70,27 @@ def prefix_text(p: Prefix) -> str:
 
 
 def interface_address(text: str) -> str:
-    """An address of the interface itself, host bits kept, prefix length completed."""
+    """An address of the interface itself, host bits kept, prefix length completed. As for
+    ip(8), the length may be a netmask; a leading zero, which means octal there, is refused."""
     host, slash, bits = text.partition("/")
-    prefix(text)
+    if slash and "." in bits and "." in host:
+        bits = str(_mask_length(text, bits))
+    if len(bits) > 1 and bits.startswith("0"):
+        raise ValueError(f"{quoted(text)}: a prefix length with a leading zero is octal for ip(8): write it without")
+    prefix(host + slash + bits)
     address = ipaddress.ip_address(host)
     return f"{address}/{int(bits) if slash else address.max_prefixlen}"
+
+
+def _mask_length(text: str, mask: str) -> int:
+    try:
+        value = int(ipaddress.IPv4Address(mask))
+    except ValueError:
+        raise ValueError(f"{quoted(text)} is not an address with prefix length") from None
+    ones = value.bit_count()
+    if value != (1 << 32) - (1 << (32 - ones)):
+        raise ValueError(f"{quoted(text)}: {mask} is no netmask")
+    return ones
 
 
 def numeric_host(text: str) -> str:
@@ -112,6 +128,33 @@ def endpoint(text: str, *, names: bool = False) -> HostPort:
     if bracketed and ":" not in text[1:].rpartition("]:")[0]:
         raise ValueError(f"{quoted(text)}: only IPv6 addresses stand in brackets")
     return HostPort(host, value)
+
+
+def file_endpoint(text: str) -> HostPort:
+    """HOST:PORT as wg(8) reads it: the last colon ends the host, and brackets may stand
+    around any host. A host that is no address in its usual form is left to the resolver."""
+    if text.startswith("["):
+        host, found, port = text[1:].partition("]:")
+    else:
+        host, found, port = text.rpartition(":")
+    if not found or not host:
+        raise ValueError(f"{quoted(text)} is not HOST:PORT")
+    value = number(port, 1, 65535)
+    if is_address(host):
+        return HostPort(numeric_host(host), value)
+    if ":" in host:
+        raise ValueError(f"{quoted(host)} is not an IPv6 address")
+    if len(host) > 253 or not _HOST.match(host):
+        raise ValueError(f"{quoted(host)} is not a host name")
+    return HostPort(host, value)
+
+
+def is_address(host: str) -> bool:
+    try:
+        numeric_host(host)
+        return True
+    except ValueError:
+        return False
 
 
 def _looks_numeric(host: str) -> bool:
