@@ -95,7 +95,7 @@ def admin(tmp_path):
 
 @pytest.mark.parametrize("who", [ROOT, ADMIN, Who(5, 4242, (), 1)], ids=["root", "group", "primary group"])
 def test_administrators_are_let_in(admin, who):
-    assert admin.ask(who, b"get=1\n\n") == b"listen_port=7\nerrno=0\n\n"
+    assert admin.ask(who, b"get=1\n\n") == b"implementation=wgpy\nlisten_port=7\nerrno=0\n\n"
     assert admin.command(who, cmd="hello", x=3) == {"errno": 0, "you": 3}
 
 

@@ -79,8 +79,9 @@ def test_several_requests_on_one_connection(running):
     with running.connect() as s:
         s.sendall(b"get=1\n\nset=1\nfwmark=3\n\nbogus=1\n\nget=1\n\nset=1\nx=1\n\nmetrics=1\n\n")
         got = read(s, 6)
-    assert got == (b"listen_port=7\nerrno=0\n\nerrno=0\n\nerrno=22\n\nlisten_port=7\nerrno=0\n\n"
-                   b"errno=-22\n\naead=x\ndrop_no_peer=1\nerrno=0\n\n")
+    state = b"implementation=wgpy\nlisten_port=7\nerrno=0\n\n"
+    assert got == (state + b"errno=0\n\nerrno=22\n\n" + state
+                   + b"errno=-22\n\naead=x\ndrop_no_peer=1\nerrno=0\n\n")
     assert [r.fwmark for r in running.handler.applied] == [3]
 
 

@@ -125,7 +125,7 @@ def answer(handler, block: bytes) -> str:
             return uapi.reply_errno(0, to_set=True)
         if request == uapi.METRICS:
             return uapi.format_metrics(handler.metrics())
-        return uapi.format_get(handler.describe())
+        return f"{uapi.OURS}\n{uapi.format_get(handler.describe())}"
     except WgpyError as e:
         log.error("%s", e)
         return uapi.reply_errno(errno.EINVAL, to_set=to_set)

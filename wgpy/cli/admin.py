@@ -81,8 +81,8 @@ def status(name: str | None, json_: bool) -> None:
     from wgpy.cli import show as tunnels
     up = nodes()
     found = {n: document(n) for n in ([name] if name in up else [] if name else up)}
-    names = [name] if name and name not in found else [] if name else [n for n in client.interfaces() if n not in found]
-    found |= {n: {"interface": n, **tunnels.as_json(n)} for n in names}
+    others = client.survey() if not name else {} if name in found else {name: client.look(name)}
+    found |= {n: {"interface": n, **tunnels.as_json(said)} for n, said in others.items() if n not in found}
     if json_:
         click.echo(json.dumps(found, indent=2))
         return
@@ -92,6 +92,8 @@ def status(name: str | None, json_: bool) -> None:
             alive = sum(bool(p.get("sessions")) for p in peers)
             rooms = ", ".join(f"{r} {f['state']}" for r, f in facts["rooms"].items())
             click.echo(f"{n}: {'up' if facts['up'] else 'not up'}, {facts['mode']}; {rooms}; {alive} of {len(peers)} sites")
+        elif "error" in facts:
+            click.echo(f"{n}: tunnel, {facts['error']}")
         else:
             click.echo(f"{n}: tunnel, {len(facts['peers'])} peers (wgpy show {n})")
 

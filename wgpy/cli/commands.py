@@ -110,14 +110,14 @@ def show(name: str | None, conf: bool, json_: bool) -> None:
         wg = ini.format_wg(as_request(client.get(name)))
         click.echo(json.dumps({name: wg}) if json_ else wg, nl=json_)
         return
-    names = [name] if name else client.interfaces()
+    found = {name: client.look(name)} if name else client.survey()
     if json_:
-        click.echo(json.dumps({n: text.as_json(n) for n in names}, indent=2))
+        click.echo(json.dumps({n: text.as_json(f) for n, f in found.items()}, indent=2))
         return
-    for i, each in enumerate(names):
+    for i, each in enumerate(found):
         if i:
             click.echo()
-        for indent, label, value in text.lines(each):
+        for indent, label, value in text.lines(each, found[each]):
             title = click.style(label, bold=True, fg={"interface": "green", "peer": "yellow"}.get(label))
             click.echo(f"{'  ' * indent}{title}: {value}" if label else "")
 

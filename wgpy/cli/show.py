@@ -2,14 +2,16 @@
 
 import time
 
-from wgpy.cli import client
+from wgpy.cli.client import Found
 from wgpy.config.model import NO_KEY, DeviceState, PeerState
 from wgpy.config.values import endpoint_text, prefix_text, to_base64
 
 
-def as_json(name: str) -> dict:
-    """Keys other than public ones are left out."""
-    state, metrics = client.get(name), client.metrics(name)
+def as_json(found: Found) -> dict:
+    """Keys other than public ones are left out; of a daemon that is not ours, the counters."""
+    state, metrics = found.state, found.metrics
+    if found.error is not None:
+        return {"error": found.error}
     return {
         **{k: v for k, v in metrics.items() if "_" not in k},
         "public_key": public_key(state), "listen_port": state.listen_port, "fwmark": state.fwmark,
@@ -40,17 +42,21 @@ def _part(metrics: dict, start: str) -> dict:
     return {k.removeprefix(start): v for k, v in metrics.items() if k.startswith(start)}
 
 
-def lines(name: str, now: float | None = None):
+def lines(name: str, found: Found, now: float | None = None):
     """(indent, label, value) for a person."""
-    state, metrics = client.get(name), client.metrics(name)
+    state, metrics = found.state, found.metrics
     yield 0, "interface", name
+    if found.error is not None:
+        yield 1, "unknown", found.error
+        return
     if key := public_key(state):
         yield 1, "public key", key
     if state.listen_port:
         yield 1, "listening port", str(state.listen_port)
     if state.fwmark:
         yield 1, "fwmark", f"{state.fwmark:#x}"
-    yield 1, "data path", f"{metrics['aead']}, {metrics['queues']} thread(s) a direction, MTU {metrics['mtu']}"
+    if metrics:
+        yield 1, "data path", f"{metrics['aead']}, {metrics['queues']} thread(s) a direction, MTU {metrics['mtu']}"
     for label, start in (("dropped", "drop_"), ("rejected handshakes", "reject_")):
         counts = [f"{k.replace('_', ' ')} {v}" for k, v in _part(metrics, start).items() if v]
         if counts:

@@ -56,6 +56,13 @@ def _pairs(lines: list[str], first: int):
 
 
 GET, METRICS = "get=1", "metrics=1"
+# The first line of our answer to GET, which wg(8) passes over: METRICS is no part of the
+# UAPI, so only who says this is asked for it.
+OURS = "implementation=wgpy"
+
+
+def is_ours(answer: str) -> bool:
+    return answer.startswith(f"{OURS}\n")
 
 
 def parse_request(block: bytes) -> SetRequest | str:
