@@ -18,8 +18,14 @@ WIPE_AFTER_TIME = 3 * REJECT_AFTER_TIME
 COOKIE_SECRET_LIFETIME = 120 * SECOND
 COOKIE_LATENCY = 5 * SECOND
 MIN_INITIATION_INTERVAL = 20 * MILLISECOND
-UNDER_LOAD_HOLD = 1 * SECOND
+
+# Admission of handshake messages; the same values as in _fast/c/admission.h.
 HANDSHAKE_QUEUE_UNDER_LOAD = 512
+UNDER_LOAD_HOLD = 5 * SECOND
+UNDER_LOAD_RATE = 50            # unproven messages a second above which load goes on
+ANSWERS = 4                     # responses to one initiation that need no cookie
+COOKIE_REPLIES_PER_SECOND = 100
+COOKIE_REPLIES_BURST = 50
 
 INITIATION_SIZE = 148
 RESPONSE_SIZE = 92

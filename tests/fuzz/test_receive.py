@@ -1,9 +1,10 @@
-"""Fuzzing of the core's entrance for datagrams.
+"""Fuzzing of the core's entrance for datagrams, and of the plane's in front of it.
 
 Invariant: whatever bytes Device.receive() gets, from whatever source, in whatever state,
 it returns a list of effects and never raises; without a valid authentication it
 installs no keypair, moves no endpoint and leaves a handshake in flight intact; it
-sends nothing but cookie replies under load; and each refusal is counted once.
+sends nothing; and each refusal is counted once. The plane counts each once, too, or
+hands it over, and answers with nothing but cookie replies, under load.
 """
 
 from hypothesis import given, settings
@@ -20,7 +21,7 @@ SIZES = {1: 148, 2: 92, 3: 64, 4: 32}
 
 sources = st.builds(Endpoint, st.sampled_from(["192.0.2.1", "2001:db8::1", "fe80::1%7", "", "x"]),
                     st.integers(0, 65535))
-depths = st.sampled_from([0, 511, 512, 10**6])
+loads = st.booleans()
 shaped = st.sampled_from(sorted(SIZES)).flatmap(
     lambda kind: st.binary(min_size=SIZES[kind] - 4, max_size=SIZES[kind] - 4).map(
         lambda rest: bytes([kind, 0, 0, 0]) + rest))
@@ -47,40 +48,52 @@ def in_flight():
 NET, A, B = in_flight()
 
 
-def check(datagram: bytes, source: Endpoint, depth: int) -> None:
+def check(datagram: bytes, source: Endpoint, loaded: bool) -> None:
     device = B.device
     peer = device.peers[A.public]
     flight, secrets, indices = peer.flight, peer.flight.secrets(), len(device.indices)
     rejected = sum(device.rejects.values())
-    out = device.receive(datagram, source, NET.now(B), depth)
+    out = device.receive(datagram, source, NET.now(B))
     assert isinstance(out, list)
-    assert {type(e) for e in out} <= {fx.Event, fx.Reply}
-    replies = [e for e in out if isinstance(e, fx.Reply)]
-    assert len(replies) <= 1 and (not replies or device.load.until is not None)
-    assert all(e.endpoint == source and len(e.datagram) == 64 for e in replies)
+    assert {type(e) for e in out} <= {fx.Event}
     assert sum(device.rejects.values()) == rejected + 1
     assert peer.flight is flight and flight.secrets() == secrets
     assert len(device.indices) == indices
+    admit(datagram, source, loaded)
     NET.mono += 1
 
 
-@given(st.binary(max_size=200), sources, depths)
-def test_arbitrary_bytes(datagram, source, depth):
-    check(datagram, source, depth)
+def admit(datagram: bytes, source: Endpoint, loaded: bool) -> None:
+    plane = B.plane
+    if loaded:
+        B.press(NET.now(B))
+    dropped = sum(plane.drops().values())
+    assert plane.open(datagram, source, NET.mono) == []
+    handed = plane.handshakes()
+    assert sum(plane.drops().values()) + len(handed) == dropped + 1
+    assert all(m == (datagram, source) for m in handed)
+    replies = plane.pull(NET.mono)
+    assert len(replies) <= 1 and (not replies or plane.under_load(NET.mono))
+    assert all(r.endpoint == source and len(r.datagram) == 64 for r in replies)
 
 
-@given(shaped, sources, depths)
-def test_messages_of_the_right_shape(datagram, source, depth):
-    check(datagram, source, depth)
+@given(st.binary(max_size=200), sources, loads)
+def test_arbitrary_bytes(datagram, source, loaded):
+    check(datagram, source, loaded)
+
+
+@given(shaped, sources, loads)
+def test_messages_of_the_right_shape(datagram, source, loaded):
+    check(datagram, source, loaded)
 
 
 @settings(deadline=None)
-@given(shaped.filter(lambda d: d[0] < 3), sources, depths, st.booleans())
-def test_messages_with_a_valid_mac1_and_perhaps_an_index_in_flight(datagram, source, depth, aimed):
+@given(shaped.filter(lambda d: d[0] < 3), sources, loads, st.booleans())
+def test_messages_with_a_valid_mac1_and_perhaps_an_index_in_flight(datagram, source, loaded, aimed):
     if aimed and datagram[0] == 2:
         index = B.device.peers[A.public].flight.index
         datagram = datagram[:8] + index.to_bytes(4, "little") + datagram[12:]
-    check(with_mac1(datagram, B.public), source, depth)
+    check(with_mac1(datagram, B.public), source, loaded)
 
 
 @settings(deadline=None)

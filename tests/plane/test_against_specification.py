@@ -29,7 +29,7 @@ class Twin:
         self.rng = random.Random(seed)
         self.node = Node()
         self.node.plane.remove_peer(self.node.slot)
-        self.spec = specification.Plane()
+        self.spec = specification.Plane(entropy=self.rng.randbytes)
         self.now = START
         self.serial = 0
         self.sealed: list[bytes] = []   # datagrams that a peer's peer could have sent

@@ -236,24 +236,6 @@ def test_malformed_datagrams_are_counted_drops(junk):
     assert a.dropped() == {"malformed_message": 1}
 
 
-def test_handshake_messages_go_up_with_their_source():
-    a, _ = pair()
-    messages = [bytes([kind]) + bytes(size - 1) for kind, size in ((1, 148), (2, 92), (3, 64))]
-    assert a.open(*messages) == []
-    assert a.plane.handshake_depth == 3
-    assert a.plane.handshakes() == [(m, HOME) for m in messages]
-
-
-def test_a_handshake_flood_is_bounded_and_counted():
-    a, b = pair()
-    for _ in range(4):
-        a.open(*[b"\1" + bytes(147)] * 500)
-    assert a.plane.handshake_depth == 1024
-    assert a.dropped() == {"handshake_queue": 2000 - 1024}
-    (datagram,) = b.seal(ip4("10.0.0.2", "10.0.0.1", b"data"))
-    assert a.open(datagram), "traffic is not affected"
-
-
 def test_handshake_datagrams_leave_through_the_seal_pump():
     a, _ = pair()
     a.plane.send(b"x" * 148, slot=a.slot)

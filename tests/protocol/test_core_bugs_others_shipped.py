@@ -13,21 +13,28 @@ from wgpy.protocol.device import Instant
 
 A_TO_B = ipv4("10.0.0.1", "10.0.0.2")
 B_TO_A = ipv4("10.0.0.2", "10.0.0.1")
-LOADED = 512
 
 
 def demanded_cookie(net, a, b):
     """Makes b, under load, answer a's initiation with a cookie reply; returns it."""
     net.send(a, A_TO_B)
     message = next(d for _, n, d in reversed(net.datagrams) if n == "a" and d[0] == 1)
-    out = b.device.receive(message, a.where, net.now(b), LOADED)
-    return next(e.datagram for e in out if isinstance(e, fx.Reply))
+    return next(d for d in loaded(net, b, message, a.where) if d[0] == 3)
+
+
+def loaded(net, node, message, source):
+    """The handshake messages with which a node under load answers a message."""
+    node.press(net.now(node))
+    node.sent.clear()
+    node.arrive(message, source, net.now(node))
+    sent, node.sent = node.sent, []
+    return [d for _, d in sent]
 
 
 def test_oversized_datagram_does_not_kill_the_receive_loop():
     net, a, b = pair()
     for size in (65507, 65535, 1 << 20):
-        assert b.device.receive(b"\1" * size, a.where, net.now(b), 0) == []
+        assert b.device.receive(b"\1" * size, a.where, net.now(b)) == []
     net.send(a, A_TO_B)
     net.run(1)
     assert b.received == [A_TO_B]
@@ -36,15 +43,15 @@ def test_oversized_datagram_does_not_kill_the_receive_loop():
 def test_cookie_without_port():
     """Two sources behind one NAT address must not share a cookie."""
     net, a, b = pair(link=Link(loss=1.0))
-    a.device.receive(demanded_cookie(net, a, b), b.where, net.now(a), 0)
+    a.arrive(demanded_cookie(net, a, b), b.where, net.now(a))
     net.run(6)
     with_cookie = next(d for _, n, d in reversed(net.datagrams) if n == "a")
     assert with_cookie[132:] != bytes(16)
     other_port = Endpoint(a.where.address, a.where.port + 1)
-    out = b.device.receive(with_cookie, other_port, net.now(b), LOADED)
-    assert any(isinstance(e, fx.Reply) for e in out) and not any(isinstance(e, fx.InstallKeypair) for e in out)
-    out = b.device.receive(with_cookie, a.where, net.now(b), LOADED)
-    assert any(isinstance(e, fx.InstallKeypair) for e in out)
+    assert [d[0] for d in loaded(net, b, with_cookie, other_port)] == [3]
+    assert not b.effects(fx.InstallKeypair)
+    assert [d[0] for d in loaded(net, b, with_cookie, a.where)] == [2]
+    assert b.effects(fx.InstallKeypair)
 
 
 def test_roaming_on_a_cookie_reply():
@@ -89,10 +96,10 @@ def test_endpoint_moved_only_on_initiation():
         moves[node.name] = Endpoint("203.0.113.1", 1000 + ord(node.name))
     net.send(a, A_TO_B)
     message = net.datagrams[0][2]
-    out = b.device.receive(message, moves["a"], net.now(b), 0)
+    out = b.device.receive(message, moves["a"], net.now(b))
     assert fx.SetEndpoint(a.public, moves["a"]) in out
     response = next(e.datagram for e in out if isinstance(e, fx.SendToPeer))
-    assert fx.SetEndpoint(b.public, moves["b"]) in a.device.receive(response, moves["b"], net.now(a), 0)
+    assert fx.SetEndpoint(b.public, moves["b"]) in a.device.receive(response, moves["b"], net.now(a))
 
 
 def test_a_changed_preshared_key_reaches_the_next_handshake():
@@ -198,12 +205,15 @@ def test_memory_that_grows_with_load():
     for i in range(3000):
         body = initiation[:12] + i.to_bytes(4, "big") + initiation[16:116]
         message = body + SUITE.mac(key, body) + bytes(16)
-        b.device.receive(message, Endpoint(f"198.51.{i >> 8}.{i & 255}", i + 1),
-                         net.now(b), LOADED if i % 2 else 0)
-        b.device.receive(b"\2\0\0\0" + i.to_bytes(88, "big"), a.where, net.now(b), 0)
+        if i % 2:
+            b.press(net.now(b))
+        source = Endpoint(f"198.51.{i >> 8}.{i & 255}", i + 1)
+        b.arrive(message, source, net.now(b))
+        b.arrive(b"\2\0\0\0" + i.to_bytes(88, "big"), a.where, net.now(b))
+        b.device.receive(message, source, net.now(b))
         b.device.tick(Instant(net.mono + i, 0), {})
     assert len(b.device.indices) <= 3
-    assert len(b.device.timers._heap) < 200 and len(b.device.limiter) <= 8192
+    assert len(b.device.timers._heap) < 200 and len(b.plane._admission._limiter) <= 8192
     assert len(b.device.rejects) < 20
 
 
@@ -211,13 +221,12 @@ def test_a_global_limiter_that_puts_everyone_in_cookie_mode():
     """boringtun: a flood from elsewhere does not cost an honest source its tokens."""
     net, a, b = pair()
     for i in range(10_000):
-        b.device.limiter.allow("198.51.100.1", net.mono)
-    a.device.receive(demanded_cookie(net, a, b), b.where, net.now(a), 0)
+        b.plane._admission._limiter.allow("198.51.100.1", net.mono)
+    a.arrive(demanded_cookie(net, a, b), b.where, net.now(a))
     net.link.loss = 1.0
     net.run(6)
     message = next(d for _, n, d in reversed(net.datagrams) if n == "a")
-    out = b.device.receive(message, a.where, net.now(b), LOADED)
-    assert any(isinstance(e, fx.InstallKeypair) for e in out)
+    assert [d[0] for d in loaded(net, b, message, a.where)] == [2] and b.effects(fx.InstallKeypair)
 
 
 def test_nonce_counter_narrower_than_64_bits():
@@ -237,5 +246,7 @@ def test_handshakes_are_never_starved_by_rejects():
     net, a, b = pair()
     assert isinstance(b.device.rejects, collections.Counter)
     for kind, size in ((1, 148), (2, 92), (3, 64)):
-        b.device.receive(bytes([kind, 0, 0, 0]).ljust(size, b"\xff"), a.where, net.now(b), 0)
-    assert b.device.rejects == {"mac1": 2, "unknown-index": 1}
+        b.device.receive(bytes([kind, 0, 0, 0]).ljust(size, b"\xff"), a.where, net.now(b))
+        b.arrive(bytes([kind, 0, 0, 0]).ljust(size, b"\xff"), a.where, net.now(b))
+    assert sum(b.device.rejects.values()) == 3
+    assert b.plane.drops() == {"bad_mac1": 1, "unawaited": 2}

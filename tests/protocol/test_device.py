@@ -34,7 +34,7 @@ def test_message_lengths_are_those_of_the_paper():
     lambda d: b"", lambda d: d[:4]])
 def test_other_lengths_types_and_reserved_bytes_are_a_counted_drop(change):
     net, a, b = pair()
-    assert b.device.receive(change(first_message(net, a)), a.where, net.now(b), 0) == []
+    assert b.device.receive(change(first_message(net, a)), a.where, net.now(b)) == []
     assert b.device.rejects == {"malformed": 1}
 
 
@@ -42,7 +42,7 @@ def test_a_replayed_initiation_is_refused():
     net, a, b = pair()
     message = first_message(net, a)
     net.run(10)
-    out = b.device.receive(message, AWAY, net.now(b), 0)
+    out = b.device.receive(message, AWAY, net.now(b))
     assert b.device.rejects == {"replay": 1}
     assert out == [fx.Event("rejected", a.public, "replay")]
 
@@ -63,8 +63,8 @@ def test_initiations_of_a_peer_closer_than_20_ms_are_dropped():
         net.send(a, A_TO_B)
         net.run(6)
         first, second = [d for _, n, d in net.datagrams if n == "a"]
-        b.device.receive(first, a.where, Instant(net.mono, 0), 0)
-        b.device.receive(second, a.where, Instant(net.mono + gap, 0), 0)
+        b.device.receive(first, a.where, Instant(net.mono, 0))
+        b.device.receive(second, a.where, Instant(net.mono + gap, 0))
         assert b.device.rejects["flood"] == 2 - accepted
 
 
@@ -72,10 +72,10 @@ def test_the_endpoint_follows_authenticated_initiations_and_responses():
     """F4"""
     net, a, b = pair()
     message = first_message(net, a)
-    out = b.device.receive(message, AWAY, net.now(b), 0)
+    out = b.device.receive(message, AWAY, net.now(b))
     assert fx.SetEndpoint(a.public, AWAY) in out
     response = next(e.datagram for e in out if isinstance(e, fx.SendToPeer))
-    out = a.device.receive(response, AWAY, net.now(a), 0)
+    out = a.device.receive(response, AWAY, net.now(a))
     assert fx.SetEndpoint(b.public, AWAY) in out
 
 
@@ -95,17 +95,17 @@ def test_a_peer_that_moves_is_followed_without_a_handshake():
 def test_a_forged_response_does_not_destroy_the_handshake_in_flight():
     net, a, b = pair()
     message = first_message(net, a)
-    out = b.device.receive(message, a.where, net.now(b), 0)
+    out = b.device.receive(message, a.where, net.now(b))
     real = next(e.datagram for e in out if isinstance(e, fx.SendToPeer))
     key = SUITE.hash(b"mac1----" + a.public)
     for offset in (12, 44, 59):
         body = bytearray(real[:60])
         body[offset] ^= 1
         forged = bytes(body) + SUITE.mac(key, bytes(body)) + bytes(16)
-        out = a.device.receive(forged, AWAY, net.now(a), 0)
+        out = a.device.receive(forged, AWAY, net.now(a))
         assert [type(e) for e in out] == [fx.Event]
     assert a.device.rejects["response"] + a.device.rejects["zero-dh"] == 3
-    assert fx.InstallKeypair in [type(e) for e in a.device.receive(real, b.where, net.now(a), 0)]
+    assert fx.InstallKeypair in [type(e) for e in a.device.receive(real, b.where, net.now(a))]
 
 
 def test_a_response_is_accepted_once():
@@ -113,7 +113,7 @@ def test_a_response_is_accepted_once():
     net.send(a, A_TO_B)
     net.run(1)
     response = next(d for _, n, d in net.datagrams if d[0] == 2)
-    assert [type(e) for e in a.device.receive(response, AWAY, net.now(a), 0)] == [fx.Event]
+    assert [type(e) for e in a.device.receive(response, AWAY, net.now(a))] == [fx.Event]
     assert a.device.rejects == {"unknown-index": 1}
 
 
@@ -125,7 +125,7 @@ def test_an_old_response_during_the_next_handshake_is_refused_by_its_index():
     net.send(a, A_TO_B)
     response = next(d for _, n, d in net.datagrams if d[0] == 2)
     assert a.device.peers[b.public].flight
-    a.device.receive(response, b.where, net.now(a), 0)
+    a.device.receive(response, b.where, net.now(a))
     assert a.device.rejects == {"unknown-index": 1}
 
 
@@ -176,14 +176,14 @@ def test_zeros_clear_the_private_key():
     net, a, b = pair()
     a.device.set_private_key(bytes(32), net.now(a))
     assert a.device.public_key is None
-    assert a.device.receive(bytes(148), b.where, net.now(a), 0) == []
+    assert a.device.receive(bytes(148), b.where, net.now(a)) == []
 
 
 def test_while_the_interface_is_down_messages_are_refused():
     net, a, b = pair()
     message = first_message(net, a)
     b.stop(net.now(b))
-    assert b.device.receive(message, a.where, net.now(b), 0) == []
+    assert b.device.receive(message, a.where, net.now(b)) == []
     assert b.device.rejects == {"down": 1}
 
 
@@ -218,7 +218,7 @@ def test_indices_are_freed_when_the_plane_lets_their_keypairs_go():
 
 def test_the_newest_index_survives_a_report_from_before_its_installation():
     net, a, b = pair()
-    out = b.device.receive(first_message(net, a), a.where, net.now(b), 0)
+    out = b.device.receive(first_message(net, a), a.where, net.now(b))
     index = next(e.local_index for e in out if isinstance(e, fx.InstallKeypair))
     b.device.live_indices(a.public, [])
     assert b.device.indices.get(index)
@@ -258,7 +258,7 @@ def test_timestamps_increase_while_the_wall_clock_stands_or_steps_back():
     messages = [d for _, n, d in net.datagrams if n == "a"]
     for d in messages:
         net.mono += SECOND
-        b.device.receive(d, a.where, net.now(b), 0)
+        b.device.receive(d, a.where, net.now(b))
     assert len(messages) == 5 and b.device.rejects["replay"] == 0
 
 
@@ -276,7 +276,7 @@ def test_a_node_that_lost_its_clock_comes_up_with_the_floor_it_saved():
     reborn.timestamp_floor = floor
     reborn.start(now)
     message = next(e.datagram for e in reborn.notice(b.public, 1, now) if isinstance(e, fx.SendToPeer))
-    b.device.receive(message, a.where, net.now(b), 0)
+    b.device.receive(message, a.where, net.now(b))
     assert b.device.rejects == {}
 
 
@@ -315,7 +315,7 @@ def test_the_greatest_timestamp_can_be_saved_and_keeps_replays_out_after_a_resta
     reborn.add_peer(a.public)
     reborn.peers[a.public].greatest_timestamp = saved
     reborn.start(net.now(b))
-    reborn.receive(message, a.where, net.now(b), 0)
+    reborn.receive(message, a.where, net.now(b))
     assert reborn.rejects == {"replay": 1}
     with pytest.raises(ValueError):
         reborn.peers[a.public].greatest_timestamp = b"short"

@@ -100,6 +100,6 @@ def test_reconnect_asks_at_once_whatever_was_sent_before():
     replies = other.receive(second[0], where, at(0.4), 0)
     assert any(type(e).__name__ == "Reply" or sent([e]) for e in replies)
     answer = next(e.datagram for e in replies if hasattr(e, "datagram"))
-    done = device.receive(answer, where, at(0.5), 0)
+    done = device.receive(answer, where, at(0.5))
     assert any(type(e).__name__ == "InstallKeypair" for e in done)
     assert device.reconnect(b"x" * 32, at(1)) == []

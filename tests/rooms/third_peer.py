@@ -58,7 +58,7 @@ class ThirdPeer:
                 datagram, self._where = self._socket.recvfrom(2048)
                 if datagram and datagram[0] in (1, 2, 3):
                     with self._lock:
-                        self._do(self.device.receive(datagram, Endpoint(*self._where), self._now(), 0))
+                        self._do(self.device.receive(datagram, Endpoint(*self._where), self._now()))
         except OSError:
             pass
 

@@ -30,7 +30,7 @@ class Node:
         self.where = Endpoint(address, 51820)
         self.entropy = rng.randbytes
         self.device = Device(SUITE, self.entropy)
-        self.plane = Plane()
+        self.plane = Plane(entropy=rng.randbytes)
         self.slots: dict[bytes, int] = {}
         self.keys: dict[int, bytes] = {}
         self.sent: list[tuple[Endpoint, bytes]] = []
@@ -38,7 +38,7 @@ class Node:
         self.log: list[tuple[int, object]] = []
         self.births: dict[int, int] = {}
         self.private = rng.randbytes(32)
-        self.device.set_private_key(self.private, Instant(0, 0))
+        self.run(self.device.set_private_key(self.private, Instant(0, 0)), Instant(0, 0))
         self.public = self.device.public_key
 
     def add_peer(self, public: bytes, endpoint: Endpoint | None, network: str, cidr: int = 32) -> None:
@@ -59,8 +59,8 @@ class Node:
             self.log.append((now.mono, e))
             if isinstance(e, fx.Event):
                 continue
-            if isinstance(e, fx.Reply):
-                self.plane.send(e.datagram, endpoint=e.endpoint)
+            if isinstance(e, fx.SetPublicKey):
+                self.plane.set_public_key(e.key)
                 continue
             slot = self.slots.get(e.peer)
             if slot is not None:
@@ -72,6 +72,8 @@ class Node:
         match e:
             case fx.SendToPeer():
                 plane.send(e.datagram, slot=slot)
+            case fx.AwaitResponse():
+                plane.await_response(slot, e.index)
             case fx.SetEndpoint():
                 plane.set_endpoint(slot, e.endpoint)
             case fx.ClearSource():
@@ -96,6 +98,10 @@ class Node:
         if isinstance(e, fx.InstallKeypair | fx.ExpireKeypairs | fx.WipeKeypairs):
             self.device.live_indices(e.peer, plane.live_indices(slot))
 
+    def press(self, now: Instant) -> None:
+        """As if 512 handshake messages waited for it: it is under load now."""
+        self.plane._admission.load.begin(now.mono)
+
     def start(self, now: Instant) -> None:
         self.run(self.device.start(now), now)
         self.settle(now)
@@ -107,9 +113,8 @@ class Node:
     def settle(self, now: Instant) -> None:
         """Until the plane has nothing more to report."""
         while True:
-            depth = self.plane.handshake_depth
             for datagram, source in self.plane.handshakes():
-                self.run(self.device.receive(datagram, source, now, depth), now)
+                self.run(self.device.receive(datagram, source, now), now)
             raised = self.plane.notices()
             for slot, bits in raised:
                 if slot in self.keys:

@@ -156,7 +156,7 @@ def test_a_response_to_an_initiation_that_was_replaced_is_refused():
     net.send(a, A_TO_B)
     net.run(5.5)
     assert len(sent_by(net, a, 1)) == 2
-    assert a.device.rejects["unknown-index"] == 1 and a.plane.live_indices(0) == []
+    assert a.plane.drops()["unawaited"] == 1 and a.plane.live_indices(0) == []
 
 
 def test_both_starting_at_once_get_a_session_without_waiting_5_s():

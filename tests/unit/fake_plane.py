@@ -10,6 +10,16 @@ class FakePlane:
         self.slots, self.calls, self.sent = {}, [], []
         self.pending_notices, self.pending_handshakes = {}, []
         self.max_peers, self.next_slot = max_peers, 0
+        self.public_key, self.awaited, self.loaded = None, {}, False
+
+    def set_public_key(self, key):
+        self.public_key = key
+
+    def await_response(self, slot, index):
+        self.awaited[slot] = index
+
+    def under_load(self, now):
+        return self.loaded
 
     def add_peer(self):
         self.next_slot += 1

@@ -27,7 +27,7 @@ DOCUMENT = {
         "crypto": {"state": "ready", "restarts": 2, "status": {
             "ports": {"from_red": PORT}, "drops": {"no_peer": 4},
             "engine": {"aead": "avx2", "peers": 1, "event_under_load": 3, "event_load_over": 2,
-                       "event_handshake_complete": 9, "reject_mac1": 5},
+                       "event_handshake_complete": 9, "reject_replay": 5},
             "peers": [PEER]}},
         "black": {"state": "stopped", "restarts": 0, "status": {}},
         "red": {"state": "ready", "restarts": 0, "status": {"ports": {"tun": PORT}}}}}
@@ -57,7 +57,7 @@ def test_rooms_rings_peers_drops_handshakes_and_load():
     assert value(m, "wgpy_ring_events_total", room="crypto", port="from_red", event="attaches") == 1
     assert value(m, "wgpy_drops_total", room="crypto", reason="no_peer") == 4
     assert value(m, "wgpy_handshake_events_total", event="handshake_complete") == 9
-    assert value(m, "wgpy_handshake_rejects_total", reason="mac1") == 5
+    assert value(m, "wgpy_handshake_rejects_total", reason="replay") == 5
     assert value(m, "wgpy_under_load") == 1
     assert value(m, "wgpy_peer_handshakes_total", site="cusco") == 2
     assert value(m, "wgpy_peer_last_handshake_seconds", site="cusco") == 1700000000

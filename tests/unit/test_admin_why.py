@@ -40,10 +40,10 @@ CASES = {
     "psk": {"events": SENT | {"rejected-response": 6}, "psk": True},
     "not-confirmed": {"events": {"responses": 5}},
     "clock": {"events": {"rejected-replay": 5}},
-    "wrong-key": {"engine": {"reject_mac1": 5}, "events": SENT},
+    "wrong-key": {"drops": {"bad_mac1": 5}, "events": SENT},
     "unknown-peer": {"engine": {"reject_unknown_peer": 5}, "events": SENT},
     "peer-under-load": {"cookie": True, "events": SENT},
-    "under-load": {"engine": {"event_under_load": 1, "reject_cookie_demanded": 50}, "events": SENT},
+    "under-load": {"engine": {"event_under_load": 1}, "drops": {"cookie_demanded": 50}, "events": SENT},
     "source-budget": {"black": {"source_budget": 9}, "events": SENT},
     "room-down": {"rooms": {"black": "stopped"}},
     "up": UP,
@@ -75,7 +75,7 @@ def test_a_session_with_blocked_hosts_is_up_and_blocked():
 
 
 def test_a_healthy_peer_is_only_up_whatever_strangers_did():
-    found = explain(document(**UP, engine={"reject_mac1": 900, "reject_unknown_peer": 9}), "cusco", now=NOW)
+    found = explain(document(**UP, drops={"bad_mac1": 900}, engine={"reject_unknown_peer": 9}), "cusco", now=NOW)
     assert [f.cause for f in found] == ["up"]
 
 
@@ -84,8 +84,8 @@ def test_an_old_session_is_not_up():
 
 
 def test_between_two_documents_only_what_happened_in_between_counts():
-    before = document(events={"initiations": 5, "rejected-response": 5}, engine={"reject_mac1": 4})
-    after = document(events={"initiations": 8, "rejected-response": 5}, engine={"reject_mac1": 4})
+    before = document(events={"initiations": 5, "rejected-response": 5}, drops={"bad_mac1": 4})
+    after = document(events={"initiations": 8, "rejected-response": 5}, drops={"bad_mac1": 4})
     assert [f.cause for f in explain(after, "cusco", now=NOW)][:2] == ["psk", "wrong-key"]
     found = explain(after, "cusco", before, now=NOW)
     assert found[0].cause == "no-reply" and evidence(found)["initiations"] == 3
@@ -97,10 +97,11 @@ def test_a_restart_in_between_gives_no_negative_counts():
     assert all(v >= 0 for v in evidence(found).values() if isinstance(v, int))
 
 
-@pytest.mark.parametrize("engine, cause", [({"reject_mac1": 3}, "wrong-key"), ({"reject_unknown_peer": 3}, "unknown-there"),
-                                           ({"reject_replay": 3}, "clock")])
-def test_the_other_node_knows_why_it_is_silent(engine, cause):
-    remote = document(engine=engine) | {"node": "cusco"}
+@pytest.mark.parametrize("counted, cause", [({"drops": {"bad_mac1": 3}}, "wrong-key"),
+                                            ({"engine": {"reject_unknown_peer": 3}}, "unknown-there"),
+                                            ({"engine": {"reject_replay": 3}}, "clock")])
+def test_the_other_node_knows_why_it_is_silent(counted, cause):
+    remote = document(**counted) | {"node": "cusco"}
     first = explain(document(events=SENT), "cusco", remote=remote, now=NOW)[0]
     assert first.cause == cause and "at cusco" in first.evidence[0][0]
 
@@ -121,9 +122,9 @@ def test_a_peer_by_its_key_and_a_name_mistyped():
 def test_there_is_always_an_answer(data):
     counts = lambda *names: data.draw(st.fixed_dictionaries({}, optional={n: st.integers(0, 3) for n in names}))
     d = document(
-        engine=counts("reject_mac1", "reject_unknown_peer", "event_under_load", "event_load_over", "reject_cookie_demanded"),
+        engine=counts("reject_unknown_peer", "event_under_load", "event_load_over"),
         events=counts("initiations", "responses", "rejected-response", "rejected-replay", "handshake-complete"),
-        drops=counts("no_peer", "no_endpoint", "ring_detached", "wrong_source", "bad_tag"),
+        drops=counts("no_peer", "no_endpoint", "ring_detached", "wrong_source", "bad_tag", "bad_mac1", "cookie_demanded"),
         black=counts("udp_send", "source_budget"),
         firewall={"red": counts("not_permitted", "lan_spoofed"), "black": counts("output_dropped")},
         handshake=data.draw(st.sampled_from([0, NOW - 5, NOW - 500])), sessions=data.draw(st.integers(0, 2)),

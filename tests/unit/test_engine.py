@@ -258,9 +258,24 @@ def test_effects_for_a_removed_peer_are_void(pair):
     assert a.engine.next_deadline() is None
 
 
+def test_load_is_an_event_when_it_begins_and_when_it_ends(pair):
+    """F3. The plane says when: the engine looks with each turn, and each second until it is over."""
+    clock, a, b = pair
+    a.engine.on_notices()
+    a.plane.loaded = True
+    for _ in range(3):
+        a.engine.on_notices()
+    later(clock, a, SECOND)
+    events = lambda: [a.engine.metrics()[f"event_{kind}"] for kind in ("under_load", "load_over")]
+    assert events() == [1, 0]
+    a.plane.loaded = False
+    later(clock, a, SECOND)
+    assert events() == [1, 1] and a.engine.next_deadline() is None
+
+
 def test_metrics_name_drops_rejects_and_events(pair):
     _, a, b = pair
     a.plane.pending_handshakes = [(b"\1\0\0\0" + bytes(144), Endpoint("198.51.100.1", 1))]
     a.engine.on_notices()
     metrics = a.engine.metrics()
-    assert metrics["drop_no_peer"] == 3 and metrics["reject_mac1"] == 1 and metrics["aead"] == "fake"
+    assert metrics["drop_no_peer"] == 3 and metrics["reject_zero_dh"] == 1 and metrics["aead"] == "fake"

@@ -47,6 +47,9 @@ class Plane:
                  aead: str | None = None, transport: int = 1) -> None:
         """Raises ValueError for an unknown or failing AEAD backend or transport id."""
 
+    def set_public_key(self, key: bytes | None) -> None:
+        """Of the interface: handshake messages that were made for another are refused."""
+
     # peers
     def add_peer(self) -> int: """Raises WgpyError when max_peers are in use."""
     def remove_peer(self, slot: int) -> None: """Keys wiped, allowed IPs and staged packets gone."""
@@ -78,11 +81,18 @@ class Plane:
              tos: int = 0x88) -> None:
         """Sends a handshake datagram to the slot's endpoint or to the one given."""
 
+    def await_response(self, slot: int, index: int | None) -> None:
+        """Our latest initiation to the peer bears this index: a response to it is let in,
+        until install() takes the index over. None: no response is awaited."""
+
     # notices up
     def notices(self) -> list[tuple[int, int]]: """(slot, bits) since the last call; never loses a bit."""
-    def handshakes(self, limit: int = 64) -> list[tuple[bytes, Endpoint]]: """Types 1-3 as they came."""
+    def handshakes(self, limit: int = 64) -> list[tuple[bytes, Endpoint]]:
+        """Up to `limit` initiations and responses, and an eighth as many cookie replies,
+        that were admitted: see _fast/c/admission.h."""
     @property
     def handshake_depth(self) -> int: """Messages waiting, before handshakes()."""
+    def under_load(self, now: int) -> bool: """Handshake messages need a cookie."""
     def activity(self, slot: int) -> Activity: ...
     def rearm(self, slot: int, bits: int) -> None:
         """DATA_SENT and DATA_RECEIVED are raised once; after rearm they may be raised

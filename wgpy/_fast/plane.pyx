@@ -44,6 +44,14 @@ cdef extern from "trie.h" nogil:
     uint32_t trie_lookup(const wg_trie *, int, const uint8_t *)
     void trie_walk(const wg_trie *, uint32_t, trie_each, void *)
 
+cdef extern from "admission.h" nogil:
+    struct wg_macs:
+        pass
+    struct wg_admission:
+        pass
+    const wg_macs macs_wireguard
+    bint admission_under_load(const wg_admission *, uint64_t)
+
 cdef extern from "plane.h" nogil:
     enum: WANT_KEEPALIVE, WANT_FLUSH, KEYPAIRS
     struct wg_waker:
@@ -86,7 +94,8 @@ cdef extern from "plane.h" nogil:
         wg_peer *peer
         wg_marks notices
         wg_lane to_udp
-        wg_handshakes handshakes
+        wg_handshakes handshakes, cookies
+        wg_admission admission
         wg_waker up, seal_waker
         wg_counter drops[1]
     struct wg_crypto_stage:
@@ -94,7 +103,7 @@ cdef extern from "plane.h" nogil:
         uint32_t mtu
     int pthread_mutex_lock(pthread_mutex_t *)
     int pthread_mutex_unlock(pthread_mutex_t *)
-    wg_plane *plane_new(uint32_t, uint32_t, uint32_t, const wg_aead *)
+    wg_plane *plane_new(uint32_t, uint32_t, uint32_t, const wg_aead *, const wg_macs *)
     void plane_free(wg_plane *)
     void plane_write_lock(wg_plane *)
     void plane_write_unlock(wg_plane *)
@@ -104,6 +113,9 @@ cdef extern from "plane.h" nogil:
     uint32_t plane_live_indices(wg_plane *, uint32_t, uint32_t *)
     void plane_expire(wg_plane *, uint32_t, uint64_t)
     uint32_t plane_purge(wg_plane *, uint32_t)
+    void plane_set_key(wg_plane *, const uint8_t *)
+    void plane_await(wg_plane *, uint32_t, uint32_t)
+    void plane_await_none(wg_plane *, uint32_t)
     void plane_rearm(wg_plane *, uint32_t, uint32_t)
     void plane_want(wg_plane *, uint32_t, uint32_t)
     void seal_stage_init(wg_crypto_stage *, wg_plane *, uint32_t, uint32_t)
@@ -171,7 +183,7 @@ cdef class Plane:
         cdef const wg_aead *backend = aead_choose(NULL if wanted is None else <const char *>wanted, &why)
         if backend == NULL:
             raise ValueError(f"AEAD backend {aead}: {why.decode()}")
-        self.plane = plane_new(max_peers, max_prefixes, queues, backend)
+        self.plane = plane_new(max_peers, max_prefixes, queues, backend, &macs_wireguard)
         if self.plane == NULL:
             raise MemoryError
 
@@ -209,6 +221,11 @@ cdef class Plane:
         s.plane = self
         open_stage_init(s.crypto, self.plane, queue)
         return s
+
+    def set_public_key(self, bytes key) -> None:
+        if key is not None and len(key) != 32:
+            raise ValueError("a public key has 32 bytes")
+        plane_set_key(self.plane, NULL if key is None else <const uint8_t *>key)
 
     # --- peers ---
 
@@ -312,6 +329,13 @@ cdef class Plane:
 
     # --- effects down ---
 
+    def await_response(self, uint32_t slot, index) -> None:
+        self._peer(slot)
+        if index is None:
+            plane_await_none(self.plane, slot)
+        else:
+            plane_await(self.plane, slot, index)
+
     def keepalive(self, uint32_t slot) -> None:
         self._peer(slot)
         plane_want(self.plane, slot, WANT_KEEPALIVE)
@@ -360,20 +384,26 @@ cdef class Plane:
         out = []
         while marks_take(&self.plane.notices, &slot, &bits):
             out.append((slot, bits))
-        if handshakes_depth(&self.plane.handshakes):
+        if self.handshake_depth:
             wake(&self.plane.up)
         return out
 
     def handshakes(self, int limit=64) -> list:
+        return self._taken(&self.plane.handshakes, limit) + self._taken(&self.plane.cookies, max(limit // 8, 1))
+
+    cdef list _taken(self, wg_handshakes *queue, int limit):
         cdef wg_handshake h
         out = []
-        while len(out) < limit and handshakes_take(&self.plane.handshakes, &h):
+        while len(out) < limit and handshakes_take(queue, &h):
             out.append((<bytes>h.bytes[:h.len], unpack_endpoint(&h.endpoint)))
         return out
 
     @property
     def handshake_depth(self) -> int:
-        return handshakes_depth(&self.plane.handshakes)
+        return handshakes_depth(&self.plane.handshakes) + handshakes_depth(&self.plane.cookies)
+
+    def under_load(self, uint64_t now) -> bool:
+        return admission_under_load(&self.plane.admission, now)
 
     def activity(self, uint32_t slot):
         cdef wg_peer *p = self._peer(slot)

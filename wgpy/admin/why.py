@@ -111,9 +111,9 @@ def _remote_view(remote: dict | None) -> Rule:
     def rule(f: _Facts) -> Iterator[Finding]:
         engine = _get(remote or {}, "rooms.crypto.status.engine") or {}
         there = f"at {remote.get('node')}: " if remote else ""
-        if n := engine.get("reject_mac1"):
+        if n := _get(remote or {}, "rooms.crypto.status.drops.bad_mac1"):
             yield Finding("wrong-key", f"{f.name} receives messages that were made for another public key",
-                          ((there + "rejects mac1", n),), f"correct public_key of [[site]] {f.name} in this site file")
+                          ((there + "crypto drops bad_mac1", n),), f"correct public_key of [[site]] {f.name} in this site file")
         if n := engine.get("reject_unknown_peer"):
             yield Finding("unknown-there", f"{f.name} does not know a key that knocks there",
                           ((there + "rejects unknown-peer", n),), f"correct this node's public_key in the site file of {f.name}")
@@ -141,9 +141,9 @@ def _refused(f: _Facts) -> Iterator[Finding]:
                       "the floor), or restart this node if that clock was once far ahead")
     if f.is_up:
         return
-    if n := f.reject("mac1"):
+    if n := f.drop("crypto", "bad_mac1"):
         yield Finding("wrong-key", "messages arrive that were made for another public key than this node's",
-                      (("rejects mac1", n),), f"correct this node's public_key in the site file of {f.name} (wgpy site show)")
+                      (("crypto drops bad_mac1", n),), f"correct this node's public_key in the site file of {f.name} (wgpy site show)")
     if n := f.reject("unknown_peer"):
         yield Finding("unknown-peer", "a key that no site here has tries to begin a session",
                       (("rejects unknown-peer", n),), f"compare public_key of [[site]] {f.name} with what that node shows")
@@ -158,9 +158,10 @@ def _load(f: _Facts) -> Iterator[Finding]:
                       (("cookie", "fresh"), ("initiations", f.event("initiations"))),
                       "it should come up by itself; if not, look at the flood there")
     loaded = (_get(f.document, engine + "event_under_load") or 0) > (_get(f.document, engine + "event_load_over") or 0)
-    if loaded and (n := f.reject("cookie_demanded") + f.reject("rate_limited")):
+    demanded, limited = f.drop("crypto", "cookie_demanded"), f.drop("crypto", "rate_limited")
+    if loaded and demanded + limited:
         yield Finding("under-load", "this node is under load and demands cookies",
-                      (("cookies demanded", f.reject("cookie_demanded")), ("rate limited", f.reject("rate_limited"))),
+                      (("crypto drops cookie_demanded", demanded), ("crypto drops rate_limited", limited)),
                       "honest peers get through with their cookie; find the source of the flood")
     if n := f.drop("black", "source_budget"):
         yield Finding("source-budget", "datagrams were dropped because one source sent too many",

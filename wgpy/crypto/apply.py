@@ -33,6 +33,7 @@ class Applier:
         self.before_initiation: Callable[[], None] = lambda: None
         self._do = {
             fx.SendToPeer: self._send,
+            fx.AwaitResponse: lambda e, slot, now: plane.await_response(slot, e.index),
             fx.SetEndpoint: lambda e, slot, now: plane.set_endpoint(slot, e.endpoint),
             fx.ClearSource: lambda e, slot, now: plane.clear_source(slot),
             fx.InstallKeypair: self._install,
@@ -49,8 +50,8 @@ class Applier:
         for effect in effects:
             if isinstance(effect, fx.Event):
                 self._event(effect)
-            elif isinstance(effect, fx.Reply):
-                self._plane.send(effect.datagram, endpoint=effect.endpoint)
+            elif isinstance(effect, fx.SetPublicKey):
+                self._plane.set_public_key(effect.key)
             else:
                 slot = self._slots.get(effect.peer)
                 if slot is not None:

@@ -14,7 +14,7 @@ from wgpy.crypto.apply import Applier
 from wgpy.crypto.clock import now as read_clock
 from wgpy.errors import WgpyError
 from wgpy.notices import CONFIRMED, Endpoint
-from wgpy.protocol.effects import SetEndpoint
+from wgpy.protocol.effects import Event, SetEndpoint
 from wgpy.protocol.peer import NEVER, State
 
 HANDSHAKES_A_TURN = 32
@@ -33,6 +33,7 @@ class Engine:
         self._keys: dict[int, bytes] = {}
         self._applier = Applier(device, plane, self._slots)
         self._roam_at: int | None = None
+        self._load_at: int | None = None  # when to look again, while under load
 
     def before_initiation(self, call) -> None:
         """`call(greatest stamp)` comes before each initiation of ours leaves."""
@@ -50,18 +51,18 @@ class Engine:
                 self._run(self.device.notice(peer, bits, now), now)
                 if bits & CONFIRMED:
                     self._applier.tell_live(peer, slot)
-        depth = self.plane.handshake_depth
         for datagram, source in self.plane.handshakes(HANDSHAKES_A_TURN):
-            effects = self.device.receive(datagram, source, now, depth)
+            effects = self.device.receive(datagram, source, now)
             for effect in effects:  # it was authentic: count it as wg(8) does
                 if isinstance(effect, SetEndpoint) and effect.peer in self._slots:
                     self.plane.received(self._slots[effect.peer], len(datagram))
             self._run(effects, now)
+        self._look_at_load(now)
 
     def next_deadline(self) -> int | None:
         """CLOCK_BOOTTIME, ns."""
         deadline = self.device.deadline()
-        times = [t for t in (self._roam_at, deadline and deadline[0]) if t is not None]
+        times = [t for t in (self._roam_at, self._load_at, deadline and deadline[0]) if t is not None]
         return min(times, default=None)
 
     def on_deadline(self) -> None:
@@ -72,6 +73,14 @@ class Engine:
         if self._roam_at is not None and self._roam_at <= now.mono:
             self._roam_at = None
             self._greet(now.mono)
+        if self._load_at is not None and self._load_at <= now.mono:
+            self._look_at_load(now)
+
+    def _look_at_load(self, now) -> None:
+        loaded = self.plane.under_load(now.mono)
+        if loaded != (self._load_at is not None):
+            self._run([Event("under-load" if loaded else "load-over")], now)
+        self._load_at = now.mono + SECOND if loaded else None
 
     def start(self) -> None:
         """The interface came up."""

@@ -16,18 +16,30 @@ class CookieChecker:
         self._suite, self._entropy = suite, entropy
         self._secret, self._rotate_at = b"", 0
         self._mac1_key = self._cookie_key = b""
+        self._admitted: set[bytes] = set()
 
     def set_public_key(self, public: bytes | None) -> None:
+        self._mac1_key = self._cookie_key = b""
         if public is not None:
             self._mac1_key = self._suite.hash(self._suite.label_mac1 + public)
             self._cookie_key = self._suite.hash(self._suite.label_cookie + public)
 
     def mac1_is_valid(self, message: bytes) -> bool:
-        return compare_digest(self._suite.mac(self._mac1_key, message[:-32]), message[-32:-16])
+        return bool(self._mac1_key) and compare_digest(
+            self._suite.mac(self._mac1_key, message[:-32]), message[-32:-16])
 
     def mac2_is_valid(self, message: bytes, source: Endpoint, now: int) -> bool:
         cookie = self._cookie(source, now)
         return compare_digest(self._suite.mac(cookie, message[:-16]), message[-16:])
+
+    def is_copy(self, message: bytes) -> bool:
+        """Was it asked about before, under the same secret? Whoever saw it can repeat it
+        from a forged address."""
+        mac2 = message[-16:]
+        if mac2 in self._admitted:
+            return True
+        self._admitted.add(mac2)
+        return False
 
     def reply(self, message: bytes, source: Endpoint, receiver: int, now: int) -> bytes:
         """A cookie reply to a message whose MAC1 was valid; `receiver` is its sender
@@ -39,6 +51,7 @@ class CookieChecker:
     def _cookie(self, source: Endpoint, now: int) -> bytes:
         if not self._secret or now >= self._rotate_at:
             self._secret, self._rotate_at = self._entropy(32), now + COOKIE_SECRET_LIFETIME
+            self._admitted.clear()
         return self._suite.mac(self._secret, f"{source.address} {source.port}".encode())
 
 

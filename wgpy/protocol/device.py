@@ -1,5 +1,4 @@
-"""The protocol core: handshakes, cookies, limits, indices and timers of one
-interface. Bytes, notices, times and entropy in; effects out. It owns no clock, socket
+"""The protocol core: handshakes, cookies of peers, indices and timers of one interface. Bytes, notices, times and entropy in; effects out. It owns no clock, socket
 or key of a session: the plane holds the keypairs that it is told to install.
 
 Its driver carries out the effects of a call in order before the next call, and after
@@ -14,7 +13,6 @@ from wgpy import notices
 from wgpy.constants import REJECT_AFTER_TIME, SECOND, WIPE_AFTER_TIME
 from wgpy.errors import WgpyError
 from wgpy.notices import Activity, Endpoint
-from wgpy.protocol.cookies import CookieChecker
 from wgpy.protocol.effects import (
     Effect,
     Event,
@@ -22,6 +20,7 @@ from wgpy.protocol.effects import (
     PurgeStaged,
     Rearm,
     SendKeepalive,
+    SetPublicKey,
     WipeKeypairs,
 )
 from wgpy.protocol.handshake import Handshakes, Trigger
@@ -29,7 +28,6 @@ from wgpy.protocol.inbound import Inbound
 from wgpy.protocol.indices import IndexTable
 from wgpy.protocol.noise import Noise, SessionKeys
 from wgpy.protocol.peer import NEVER, Peer, State
-from wgpy.protocol.ratelimit import Limiter, Load
 from wgpy.protocol.timers import WANT_ACTIVITY, Deadline, Instant, Reason, Timers
 from wgpy.protocol.upkeep import Upkeep
 from wgpy.suite import Suite
@@ -52,9 +50,8 @@ class Device:
         self.up = False
         self.rejects: Counter[str] = Counter()
         self.noise = Noise(suite)
-        self.checker = CookieChecker(suite, entropy)
         self.indices: IndexTable[Peer] = IndexTable(entropy)
-        self.limiter, self.load, self.timers = Limiter(), Load(), Timers()
+        self.timers = Timers()
         self.handshakes, self.upkeep = Handshakes(self), Upkeep(self)
         self._inbound = Inbound(self)
         self._peers: dict[bytes, Peer] = {}
@@ -74,10 +71,9 @@ class Device:
         if key is not None and len(key) != self.suite.key_size:
             raise WgpyError(f"a private key has {self.suite.key_size} bytes, not {len(key)}")
         self.noise.set_private_key(key if key and any(key) else None)
-        self.checker.set_public_key(self.public_key)
         if self.public_key in self._peers:
             self.remove_peer(self.public_key)
-        out: list[Effect] = []
+        out: list[Effect] = [SetPublicKey(self.public_key)]
         for peer in self._peers.values():
             wanted = peer.state is not State.IDLE
             peer.set_static_static(self.noise.static_static(peer.public_key))
@@ -170,10 +166,10 @@ class Device:
 
     # events
 
-    def receive(self, datagram: bytes, source: Endpoint, now: Instant, depth: int) -> list[Effect]:
-        """A message of type 1, 2 or 3, or anything else that came in its place.
-        `depth` is how many waited in the queue it was taken from."""
-        return self._inbound.receive(datagram, source, now, depth)
+    def receive(self, datagram: bytes, source: Endpoint, now: Instant) -> list[Effect]:
+        """A message of type 1, 2 or 3 that the plane has admitted: nobody looks at its MACs
+        any more."""
+        return self._inbound.receive(datagram, source, now)
 
     def notice(self, peer: bytes, bits: int, now: Instant) -> list[Effect]:
         """Bits of wgpy.notices from the plane."""
@@ -207,12 +203,6 @@ class Device:
         return out
 
     def _expired(self, reason: Reason, key: bytes | None, now: Instant, out: list[Effect]) -> None:
-        if reason is Reason.LOAD_OVER:
-            if self.load.sample(0, now.mono):
-                self.timers.arm(None, Reason.LOAD_OVER, self.load.until)
-            else:
-                out.append(Event("load-over"))
-            return
         peer = self._peers[key]
         if reason is Reason.INITIATE:
             self.handshakes.want(peer, now, out)

@@ -12,10 +12,17 @@ class SendToPeer:
 
 
 @dataclass(frozen=True, slots=True)
-class Reply:
-    """Send a datagram back to where a message came from (cookie replies)."""
-    endpoint: tuple
-    datagram: bytes
+class SetPublicKey:
+    """Ours, None for none: the plane admits only handshake messages made for it."""
+    key: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class AwaitResponse:
+    """The latest initiation to the peer bears this index, which the keypair takes over; None:
+    no response is awaited any more. The plane admits no other response."""
+    peer: bytes
+    index: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,5 +96,5 @@ class Event:
     reason: str = ""
 
 
-Effect = (SendToPeer | Reply | SetEndpoint | ClearSource | InstallKeypair | FlushStaged
+Effect = (SetPublicKey | SendToPeer | AwaitResponse | SetEndpoint | ClearSource | InstallKeypair | FlushStaged
           | PurgeStaged | SendKeepalive | ExpireKeypairs | WipeKeypairs | Rearm | Event)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from wgpy import notices
 from wgpy.constants import REKEY_ATTEMPT_TIME, REKEY_TIMEOUT, REKEY_TIMEOUT_JITTER, WIPE_AFTER_TIME
 from wgpy.protocol import tai64n
-from wgpy.protocol.effects import ClearSource, Effect, Event, PurgeStaged, SendToPeer
+from wgpy.protocol.effects import AwaitResponse, ClearSource, Effect, Event, PurgeStaged, SendToPeer
 from wgpy.protocol.noise import Refused
 from wgpy.protocol.peer import Peer, State
 from wgpy.protocol.timers import Instant, Reason
@@ -121,6 +121,7 @@ class Handshakes:
         peer.handshake_sent = now.mono
         device.timers.disarm(key, Reason.INITIATE)
         self._arm_retransmit(peer, now.mono)
+        out.append(AwaitResponse(key, index))
         out.append(SendToPeer(key, peer.cookies.add_macs(initiation.body(), now.mono)))
         out.append(Event("handshake-sent", key))
 
@@ -152,6 +153,8 @@ class Handshakes:
         self._device.timers.disarm(peer.public_key, Reason.RETRANSMIT)
 
     def _cancel(self, peer: Peer, now: Instant | None, out: list[Effect]) -> None:
+        if peer.flight is not None:
+            out.append(AwaitResponse(peer.public_key, None))
         self._drop_flight(peer)
         self._device.timers.disarm(peer.public_key, Reason.RETRANSMIT, Reason.INITIATE)
 

@@ -1,16 +1,15 @@
-"""Handshake messages from the network. The order of the checks is that of their cost:
-length and type, MAC1, then under load MAC2 and the limiter, then cryptography.
-Nothing raises; what is refused is counted under its reason."""
+"""Handshake messages that the plane has admitted (wgpy.protocol.admission): the part that
+needs keys. Nothing raises; what is refused is counted under its reason."""
 
 from typing import TYPE_CHECKING
 
-from wgpy.constants import HANDSHAKE_QUEUE_UNDER_LOAD, MIN_INITIATION_INTERVAL
+from wgpy.constants import MIN_INITIATION_INTERVAL
 from wgpy.notices import Endpoint
-from wgpy.protocol.effects import Effect, Event, FlushStaged, Reply, SendKeepalive, SendToPeer, SetEndpoint
+from wgpy.protocol.effects import Effect, Event, FlushStaged, SendKeepalive, SendToPeer, SetEndpoint
 from wgpy.protocol.handshake import Trigger
 from wgpy.protocol.messages import COOKIE_REPLY, INITIATION, CookieReply, Initiation, Response, kind_of
 from wgpy.protocol.noise import Refused
-from wgpy.protocol.timers import Instant, Reason
+from wgpy.protocol.timers import Instant
 
 if TYPE_CHECKING:
     from wgpy.protocol.device import Device
@@ -20,10 +19,8 @@ class Inbound:
     def __init__(self, device: "Device"):
         self._device = device
 
-    def receive(self, datagram: bytes, source: Endpoint, now: Instant, depth: int) -> list[Effect]:
+    def receive(self, datagram: bytes, source: Endpoint, now: Instant) -> list[Effect]:
         device, out = self._device, []
-        under_load = ((depth >= HANDSHAKE_QUEUE_UNDER_LOAD or device.load.until is not None)
-                      and self._sample_load(depth, now, out))
         datagram = bytes(datagram)
         kind = kind_of(datagram)
         if kind is None:
@@ -32,40 +29,13 @@ class Inbound:
             device.count("down")
         elif kind == COOKIE_REPLY:
             self._cookie_reply(CookieReply.parse(datagram), now, out)
-        elif not device.checker.mac1_is_valid(datagram):
-            device.count("mac1")
-        elif not under_load or self._admit(datagram, source, now, out):
+        else:
             handle = self._initiation if kind == INITIATION else self._response
             try:
                 handle(datagram, source, now, out)
             except Refused as refusal:
                 device.reject(refusal.args[0], None, out)
         return out
-
-    def _sample_load(self, depth: int, now: Instant, out: list[Effect]) -> bool:
-        device = self._device
-        before = device.load.until is not None
-        under_load = device.load.sample(depth, now.mono)
-        if under_load != before:
-            out.append(Event("under-load" if under_load else "load-over"))
-        if not under_load:
-            device.timers.disarm(None, Reason.LOAD_OVER)
-        elif not before:
-            device.timers.arm(None, Reason.LOAD_OVER, device.load.until)
-        return under_load
-
-    def _admit(self, message: bytes, source: Endpoint, now: Instant, out: list[Effect]) -> bool:
-        """Under load: a valid MAC2 and a token, else a cookie."""
-        device = self._device
-        if not device.checker.mac2_is_valid(message, source, now.mono):
-            sender = int.from_bytes(message[4:8], "little")
-            out.append(Reply(source, device.checker.reply(message, source, sender, now.mono)))
-            device.count("cookie-demanded")
-            return False
-        if not device.limiter.allow(source.address, now.mono):
-            device.count("rate-limited")
-            return False
-        return True
 
     def _initiation(self, datagram: bytes, source: Endpoint, now: Instant, out: list[Effect]) -> None:
         device = self._device

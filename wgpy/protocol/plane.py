@@ -6,10 +6,12 @@ takes the time that a pump would have stamped. It sends no ICMP.
 """
 
 from collections import Counter, deque
+from collections.abc import Callable
 from typing import NamedTuple
 
 from wgpy import notices
 from wgpy.constants import (
+    ANSWERS,
     DEFAULT_MTU,
     HANDSHAKE_TOS,
     KEEPALIVE_TIMEOUT,
@@ -23,11 +25,11 @@ from wgpy.constants import (
 from wgpy.errors import WgpyError
 from wgpy.notices import Activity, Endpoint, PeerStats
 from wgpy.protocol import inner, messages
+from wgpy.protocol.admission import Admission, Message
 from wgpy.protocol.inner import AllowedIPs
 from wgpy.protocol.keypairs import Keypair, Keypairs
 from wgpy.suite import get
 
-HANDSHAKE_SLOTS = 1024
 REKEY_RECEIVE_AGE = REJECT_AFTER_TIME - KEEPALIVE_TIMEOUT - REKEY_TIMEOUT
 _TRANSPORT = b"\x04\0\0\0"
 _KEEPALIVE, _FLUSH = 1, 2
@@ -48,6 +50,8 @@ class _Peer:
         self.armed = 0
         self.wants = 0
         self.asked: int | None = None
+        self.awaited: int | None = None
+        self.answers = 0
         self.unanswered_since = self.unacknowledged_since = 0
         self.last_data_received = self.last_received = self.last_sent = 0
         self.rx_bytes = self.tx_bytes = self.rx_packets = self.tx_packets = 0
@@ -57,7 +61,7 @@ class Plane:
     notice_fd = -1
     aead = "python"
 
-    def __init__(self, *, max_peers: int = 1024, max_prefixes: int = 131072, queues: int = 1,
+    def __init__(self, *, entropy: Callable[[int], bytes], max_peers: int = 1024, max_prefixes: int = 131072, queues: int = 1,
                  aead: str | None = None, transport: int = 1, mtu: int = DEFAULT_MTU) -> None:
         self._suite = get()
         if aead not in (None, "auto", self.aead) or transport != self._suite.transport:
@@ -68,9 +72,12 @@ class Plane:
         self._index: dict[int, tuple[int, Keypair]] = {}
         self._ips = AllowedIPs(max_prefixes)
         self._notices: dict[int, int] = {}
-        self._handshakes: deque[tuple[bytes, Endpoint]] = deque()
+        self._admission = Admission(self._suite, entropy)
         self._lane: deque[tuple[bytes, int | None, Endpoint | None, int]] = deque()
         self._drops: Counter[str] = Counter()
+
+    def set_public_key(self, key: bytes | None) -> None:
+        self._admission.checker.set_public_key(key)
 
     # peers
 
@@ -123,6 +130,8 @@ class Plane:
         self._destroy(peer, peer.keys.add(new))
         self._index[local_index] = slot, new
         peer.asked = None
+        if peer.awaited == local_index:
+            peer.awaited = None
         # the handshake was heard from the peer and answered
         peer.unanswered_since = peer.unacknowledged_since = 0
 
@@ -165,6 +174,9 @@ class Plane:
         if slot is not None:
             self._peers[slot].tx_bytes += len(datagram)
 
+    def await_response(self, slot: int, index: int | None) -> None:
+        self._peers[slot].awaited, self._peers[slot].answers = index, ANSWERS
+
     # notices up
 
     def notices(self) -> list[tuple[int, int]]:
@@ -172,11 +184,14 @@ class Plane:
         return raised
 
     def handshakes(self, limit: int = 64) -> list[tuple[bytes, Endpoint]]:
-        return [self._handshakes.popleft() for _ in range(min(limit, len(self._handshakes)))]
+        return self._admission.take(limit)
 
     @property
     def handshake_depth(self) -> int:
-        return len(self._handshakes)
+        return len(self._admission.handshakes) + len(self._admission.cookies)
+
+    def under_load(self, now: int) -> bool:
+        return self._admission.load.lasts(now)
 
     def activity(self, slot: int) -> Activity:
         p = self._peers[slot]
@@ -231,6 +246,9 @@ class Plane:
                 self._drops["no_endpoint"] += 1
                 continue
             out.append(Sent(slot, endpoint, datagram, tos))
+        while self._admission.replies:
+            datagram, endpoint = self._admission.replies.popleft()
+            out.append(Sent(None, endpoint, datagram, HANDSHAKE_TOS))
         for slot, peer in self._peers.items():
             wants, peer.wants = peer.wants, 0
             if wants & _KEEPALIVE and not peer.staged:
@@ -276,12 +294,9 @@ class Plane:
     def open(self, datagram: bytes, source: Endpoint, now: int, tos: int = 0) -> list[bytes]:
         """One datagram from the UDP socket; returns the IP packet for the TUN, if any."""
         if datagram[:4] != _TRANSPORT:
-            if messages.kind_of(datagram) is None:
-                self._drops["malformed_message"] += 1
-            elif len(self._handshakes) == HANDSHAKE_SLOTS:
-                self._drops["handshake_queue"] += 1
-            else:
-                self._handshakes.append((bytes(datagram), source))
+            refused = self._judge(Message(bytes(datagram), source), now)
+            if refused is not None:
+                self._drops[refused] += 1
             return []
         opened = self._authenticate(datagram, now)
         if isinstance(opened, str):
@@ -299,6 +314,18 @@ class Plane:
             self._drops[admitted] += 1
             return []
         return [admitted]
+
+    def _judge(self, message: Message, now: int) -> str | None:
+        kind = messages.kind_of(message.datagram)
+        if kind is None:
+            return "malformed_message"
+        if kind == messages.INITIATION:
+            return self._admission.judge(message, now, True, None)
+        at = 8 if kind == messages.RESPONSE else 4
+        index = int.from_bytes(message.datagram[at:at + 4], "little")
+        awaited = next((p for p in self._peers.values() if p.awaited == index), None)
+        known = awaited is not None or (kind == messages.COOKIE_REPLY and index in self._index)
+        return self._admission.judge(message, now, known, awaited)
 
     def _authenticate(self, datagram: bytes, now: int) -> tuple[int, Keypair, bytes] | str:
         if len(datagram) < TRANSPORT_OVERHEAD:

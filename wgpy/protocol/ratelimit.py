@@ -1,9 +1,9 @@
-"""Limits for handshakes under load: when load begins and ends, and how many one
-source gets (ratelimiter.c of the Linux module)."""
+"""Limits for handshakes under load: how long load lasts, and how many one source gets
+(ratelimiter.c of the Linux module)."""
 
 import ipaddress
 
-from wgpy.constants import HANDSHAKE_QUEUE_UNDER_LOAD, SECOND, UNDER_LOAD_HOLD
+from wgpy.constants import SECOND, UNDER_LOAD_HOLD, UNDER_LOAD_RATE
 
 PER_SECOND = 20
 BURST = 5
@@ -55,16 +55,38 @@ class Limiter:
         return len(self._full_at)
 
 
+class Budget:
+    """`rate` a second, `burst` at once."""
+
+    def __init__(self, rate: int, burst: int):
+        self._cost, self._burst, self._full_at = SECOND // rate, burst, 0
+
+    def take(self, now: int) -> bool:
+        full_at = max(self._full_at, now) + self._cost
+        if full_at - now > self._burst * self._cost:
+            return False
+        self._full_at = full_at
+        return True
+
+
 class Load:
-    """Under load from a queue of 512 handshake messages until one second after the
-    last time it was that long."""
+    """Under load: from begin() on, and for as long as unproven messages keep coming faster
+    than a small rate, and five seconds more. So it neither flaps nor stays for a peer or
+    two that have no cookie yet."""
 
     def __init__(self) -> None:
-        self.until: int | None = None
+        self._until = self._window = self._unproven = 0
 
-    def sample(self, depth: int, now: int) -> bool:
-        if depth >= HANDSHAKE_QUEUE_UNDER_LOAD:
-            self.until = now + UNDER_LOAD_HOLD
-        elif self.until is not None and now >= self.until:
-            self.until = None
-        return self.until is not None
+    def begin(self, now: int) -> None:
+        self._until = now + UNDER_LOAD_HOLD
+
+    def lasts(self, now: int) -> bool:
+        return now < self._until
+
+    def unproven(self, now: int) -> None:
+        """A message came whose sender knows our public key and has shown no cookie."""
+        if now >= self._window + SECOND:
+            self._window, self._unproven = now, 0
+        self._unproven += 1
+        if self._unproven > UNDER_LOAD_RATE:
+            self.begin(now)

@@ -22,7 +22,6 @@ class Reason(Enum):
     PERSISTENT_KEEPALIVE = "the configured keepalive interval"
     EXPIRE_KEYPAIR = "a keypair reaches reject-after-time"
     WIPE_KEYS = "three times reject-after-time without a new session"
-    LOAD_OVER = "one second after the handshake queue was long"
 
 
 WANT_ACTIVITY = frozenset((Reason.UNANSWERED, Reason.PASSIVE_KEEPALIVE, Reason.PERSISTENT_KEEPALIVE))

@@ -23,6 +23,13 @@
     X(wrong_source, "the inner source is not among the peer's allowed IPs") \
     X(inner_ecn, "outer CE on an inner packet that cannot carry it (RFC 6040)") \
     X(truncated, "a datagram larger than the receive buffer") \
+    X(unawaited, "a response or cookie reply to nothing that we sent") \
+    X(bad_mac1, "a handshake message whose MAC1 is wrong: made for another key, or not by a peer") \
+    X(cookie_demanded, "under load, without a valid cookie: was answered with one") \
+    X(cookie_lane, "under load, without a valid cookie: too many wait to be answered") \
+    X(handshake_copy, "under load, a copy of a message that was let in") \
+    X(rate_limited, "under load, more handshake messages than a source is given") \
+    X(cookie_replies, "more cookie replies than the core takes") \
     X(handshake_queue, "the queue of handshake messages is full") \
     X(lane_full, "the queue of injected packets is full") \
     X(tun_write, "the TUN refused the packet") \

@@ -1,33 +1,6 @@
 #include "gate.h"
 
-/* --- SipHash-1-3 of one word and the family (Aumasson, Bernstein 2012) --- */
-
-static inline uint64_t rotate(uint64_t x, int n) { return x << n | x >> (64 - n); }
-
-static inline void sip_round(uint64_t v[4])
-{
-    v[0] += v[1]; v[1] = rotate(v[1], 13) ^ v[0]; v[0] = rotate(v[0], 32);
-    v[2] += v[3]; v[3] = rotate(v[3], 16) ^ v[2];
-    v[0] += v[3]; v[3] = rotate(v[3], 21) ^ v[0];
-    v[2] += v[1]; v[1] = rotate(v[1], 17) ^ v[2]; v[2] = rotate(v[2], 32);
-}
-
-static uint64_t sip(const uint64_t seed[2], uint64_t word, uint8_t family)
-{
-    uint64_t tail = (uint64_t)9 << 56 | family; /* 9 bytes in all */
-    uint64_t v[4] = {seed[0] ^ UINT64_C(0x736f6d6570736575), seed[1] ^ UINT64_C(0x646f72616e646f6d),
-                     seed[0] ^ UINT64_C(0x6c7967656e657261), seed[1] ^ UINT64_C(0x7465646279746573)};
-    v[3] ^= word;
-    sip_round(v);
-    v[0] ^= word;
-    v[3] ^= tail;
-    sip_round(v);
-    v[0] ^= tail;
-    v[2] ^= 0xff;
-    for (int i = 0; i < 3; i++)
-        sip_round(v);
-    return v[0] ^ v[1] ^ v[2] ^ v[3];
-}
+#include "siphash.h"
 
 /* --- sources --- */
 
@@ -44,7 +17,7 @@ static struct wg_gate_source *find(struct wg_gate *g, const struct wg_endpoint *
 {
     uint64_t address = 0;
     memcpy(&address, e->addr, e->family == 4 ? 4 : 8);
-    uint32_t set = (uint32_t)sip(g->seed, address, e->family) % (WG_GATE_SOURCES / WG_GATE_WAYS);
+    uint32_t set = (uint32_t)siphash(g->seed, address, e->family) % (WG_GATE_SOURCES / WG_GATE_WAYS);
     struct wg_gate_source *way = &g->source[set * WG_GATE_WAYS], *victim = way;
     for (int i = 0; i < WG_GATE_WAYS; i++) {
         if (way[i].family == e->family && way[i].address == address)

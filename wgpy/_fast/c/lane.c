@@ -58,15 +58,23 @@ void marks_clear(struct wg_marks *m, uint32_t slot)
     pthread_mutex_unlock(&m->lock);
 }
 
-int lane_init(struct wg_lane *l)
+int lane_init(struct wg_lane *l, uint32_t slots)
 {
-    *l = (struct wg_lane){0};
+    *l = (struct wg_lane){.slots = slots};
     pthread_mutex_init(&l->lock, NULL);
-    l->entry = calloc(WG_LANE_SLOTS, sizeof *l->entry);
+    l->entry = calloc(slots, sizeof *l->entry);
     return l->entry ? 0 : -ENOMEM;
 }
 
 void lane_free(struct wg_lane *l) { free(l->entry); }
+
+bool lane_has_room(struct wg_lane *l)
+{
+    pthread_mutex_lock(&l->lock);
+    bool room = l->count < l->slots;
+    pthread_mutex_unlock(&l->lock);
+    return room;
+}
 
 int lane_put(struct wg_lane *l, const uint8_t *bytes, uint32_t len, uint32_t peer, uint8_t tos,
              const struct wg_endpoint *endpoint)
@@ -75,8 +83,8 @@ int lane_put(struct wg_lane *l, const uint8_t *bytes, uint32_t len, uint32_t pee
         return -EMSGSIZE;
     int ret = -ENOBUFS;
     pthread_mutex_lock(&l->lock);
-    if (l->count < WG_LANE_SLOTS) {
-        struct wg_lane_entry *e = &l->entry[(l->head + l->count++) % WG_LANE_SLOTS];
+    if (l->count < l->slots) {
+        struct wg_lane_entry *e = &l->entry[(l->head + l->count++) % l->slots];
         e->len = len;
         e->peer = peer;
         e->tos = tos;
@@ -99,7 +107,7 @@ const struct wg_lane_entry *lane_peek(struct wg_lane *l)
 void lane_pop(struct wg_lane *l)
 {
     pthread_mutex_lock(&l->lock);
-    l->head = (l->head + 1) % WG_LANE_SLOTS;
+    l->head = (l->head + 1) % l->slots;
     l->count--;
     pthread_mutex_unlock(&l->lock);
 }
@@ -109,11 +117,11 @@ uint32_t lane_forget(struct wg_lane *l, uint32_t peer)
     pthread_mutex_lock(&l->lock);
     uint32_t kept = 0, before = l->count;
     for (uint32_t i = 0; i < before; i++) {
-        const struct wg_lane_entry *e = &l->entry[(l->head + i) % WG_LANE_SLOTS];
+        const struct wg_lane_entry *e = &l->entry[(l->head + i) % l->slots];
         if (e->peer == peer)
             continue;
         if (kept != i)
-            l->entry[(l->head + kept) % WG_LANE_SLOTS] = *e;
+            l->entry[(l->head + kept) % l->slots] = *e;
         kept++;
     }
     l->count = kept;
@@ -121,11 +129,11 @@ uint32_t lane_forget(struct wg_lane *l, uint32_t peer)
     return before - kept;
 }
 
-int handshakes_init(struct wg_handshakes *h)
+int handshakes_init(struct wg_handshakes *h, uint32_t slots)
 {
-    *h = (struct wg_handshakes){0};
+    *h = (struct wg_handshakes){.slots = slots};
     pthread_mutex_init(&h->lock, NULL);
-    h->entry = calloc(WG_HANDSHAKE_SLOTS, sizeof *h->entry);
+    h->entry = calloc(slots, sizeof *h->entry);
     return h->entry ? 0 : -ENOMEM;
 }
 
@@ -135,9 +143,9 @@ bool handshakes_put(struct wg_handshakes *h, const uint8_t *bytes, uint32_t len,
                     const struct wg_endpoint *endpoint)
 {
     pthread_mutex_lock(&h->lock);
-    bool room = h->count < WG_HANDSHAKE_SLOTS;
+    bool room = h->count < h->slots;
     if (room) {
-        struct wg_handshake *e = &h->entry[(h->head + h->count++) % WG_HANDSHAKE_SLOTS];
+        struct wg_handshake *e = &h->entry[(h->head + h->count++) % h->slots];
         e->len = len;
         e->endpoint = *endpoint;
         memcpy(e->bytes, bytes, len);
@@ -152,7 +160,7 @@ bool handshakes_take(struct wg_handshakes *h, struct wg_handshake *out)
     bool any = h->count > 0;
     if (any) {
         *out = h->entry[h->head];
-        h->head = (h->head + 1) % WG_HANDSHAKE_SLOTS;
+        h->head = (h->head + 1) % h->slots;
         h->count--;
     }
     pthread_mutex_unlock(&h->lock);

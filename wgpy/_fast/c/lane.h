@@ -32,11 +32,12 @@ struct wg_lane_entry {
 };
 struct wg_lane {
     pthread_mutex_t lock;
-    uint32_t head, count;
-    struct wg_lane_entry *entry; /* WG_LANE_SLOTS */
+    uint32_t slots, head, count;
+    struct wg_lane_entry *entry;
 };
-int lane_init(struct wg_lane *);
+int lane_init(struct wg_lane *, uint32_t slots);
 void lane_free(struct wg_lane *);
+bool lane_has_room(struct wg_lane *);
 /* 0, -ENOBUFS when full, -EMSGSIZE. */
 int lane_put(struct wg_lane *, const uint8_t *bytes, uint32_t len, uint32_t peer, uint8_t tos,
              const struct wg_endpoint *endpoint);
@@ -53,10 +54,10 @@ struct wg_handshake {
 };
 struct wg_handshakes {
     pthread_mutex_t lock;
-    uint32_t head, count;
-    struct wg_handshake *entry; /* WG_HANDSHAKE_SLOTS */
+    uint32_t slots, head, count;
+    struct wg_handshake *entry;
 };
-int handshakes_init(struct wg_handshakes *);
+int handshakes_init(struct wg_handshakes *, uint32_t slots);
 void handshakes_free(struct wg_handshakes *);
 bool handshakes_put(struct wg_handshakes *, const uint8_t *bytes, uint32_t len,
                     const struct wg_endpoint *endpoint); /* false when full */

@@ -17,8 +17,9 @@ static uint32_t handshake_len(uint32_t type)
 
 static void hand_over(struct wg_crypto_stage *s, struct wg_batch *b, struct wg_packet *p)
 {
-    if (!handshakes_put(&s->plane->handshakes, b->bytes + p->off, p->len, &b->endpoint[p->ep])) {
-        batch_drop(b, p, WG_DROP_handshake_queue);
+    enum wg_drop why = admission_judge(s->plane, b->bytes + p->off, p->len, &b->endpoint[p->ep], b->now);
+    if (why != WG_DROP_COUNT) {
+        batch_drop(b, p, why);
         return;
     }
     p->live = 0;

@@ -3,28 +3,22 @@
 #include <errno.h>
 #include <stdlib.h>
 
-struct wg_index {
-    uint32_t local;
-    uint32_t ref; /* slot * KEYPAIRS + keypair + 1; 0: free place */
-};
+/* a reference of the index: slot * REFS + keypair or AWAITED, + 1 */
+enum { AWAITED = KEYPAIRS, REFS = KEYPAIRS + 1 };
 
 static bool reserve(struct wg_plane *p, uint32_t max_peers, uint32_t prefixes)
 {
-    uint32_t places = 16;
-    while (places < max_peers * KEYPAIRS * 4)
-        places *= 2;
-    p->index_mask = places - 1;
-    p->index = calloc(places, sizeof *p->index);
     p->peer = calloc(max_peers, sizeof *p->peer);
     p->trie = trie_new(prefixes);
-    return p->index && p->peer && p->trie && !waker_init(&p->up) && !waker_init(&p->seal_waker) &&
+    return p->peer && p->trie && !index_init(&p->index, max_peers * REFS) && !waker_init(&p->up) && !waker_init(&p->seal_waker) &&
            !waker_init(&p->open_waker) && !pool_init(&p->pool) && !marks_init(&p->notices, max_peers) &&
-           !marks_init(&p->wants, max_peers) && !lane_init(&p->to_udp) && !lane_init(&p->to_tun) &&
-           !handshakes_init(&p->handshakes);
+           !marks_init(&p->wants, max_peers) && !lane_init(&p->to_udp, WG_LANE_SLOTS) &&
+           !lane_init(&p->to_tun, WG_LANE_SLOTS) && !lane_init(&p->replies, WG_REPLY_SLOTS) &&
+           !handshakes_init(&p->handshakes, WG_HANDSHAKE_SLOTS) && !handshakes_init(&p->cookies, WG_COOKIE_SLOTS);
 }
 
 struct wg_plane *plane_new(uint32_t max_peers, uint32_t prefixes, uint32_t queues,
-                           const struct wg_aead *aead)
+                           const struct wg_aead *aead, const struct wg_macs *macs)
 {
     struct wg_plane *p = aligned_alloc(64, (sizeof *p + 63) & ~(size_t)63);
     if (!p)
@@ -37,7 +31,7 @@ struct wg_plane *plane_new(uint32_t max_peers, uint32_t prefixes, uint32_t queue
     pthread_mutex_init(&p->door, NULL);
     for (uint32_t i = 0; i < 2 * WG_QUEUES_MAX; i++)
         pthread_mutex_init(&p->stage_lock[i].mutex, NULL);
-    if (reserve(p, max_peers, prefixes))
+    if (reserve(p, max_peers, prefixes) && !admission_init(&p->admission, macs))
         return p;
     plane_free(p);
     return NULL;
@@ -75,44 +69,60 @@ void plane_read_unlock(struct wg_plane *p, uint32_t stage)
     pthread_mutex_unlock(&p->stage_lock[stage].mutex);
 }
 
-/* --- index table: linear probing, deletion by shifting back --- */
-
-static void index_add(struct wg_plane *p, uint32_t local, uint32_t ref)
-{
-    uint32_t i = local & p->index_mask;
-    while (p->index[i].ref)
-        i = (i + 1) & p->index_mask;
-    p->index[i] = (struct wg_index){local, ref};
-}
-
-static void index_remove(struct wg_plane *p, uint32_t ref, uint32_t local)
-{
-    uint32_t mask = p->index_mask, hole = local & mask;
-    while (p->index[hole].ref && p->index[hole].ref != ref)
-        hole = (hole + 1) & mask;
-    if (!p->index[hole].ref)
-        return;
-    for (uint32_t i = (hole + 1) & mask; p->index[i].ref; i = (i + 1) & mask) {
-        uint32_t home = p->index[i].local & mask;
-        if (((i - home) & mask) >= ((i - hole) & mask)) {
-            p->index[hole] = p->index[i];
-            hole = i;
-        }
-    }
-    p->index[hole] = (struct wg_index){0};
-}
+/* --- indices --- */
 
 struct wg_keypair *plane_find(struct wg_plane *p, uint32_t local, uint32_t *slot)
 {
-    for (uint32_t i = local & p->index_mask; p->index[i].ref; i = (i + 1) & p->index_mask) {
-        if (p->index[i].local != local)
-            continue;
-        uint32_t ref = p->index[i].ref - 1;
-        struct wg_keypair *kp = &p->peer[ref / KEYPAIRS].keypair[ref % KEYPAIRS];
-        *slot = ref / KEYPAIRS;
-        return atomic_load(&kp->retired) ? NULL : kp;
+    uint32_t ref = index_find(&p->index, local) - 1;
+    if (ref == UINT32_MAX || ref % REFS == AWAITED)
+        return NULL;
+    struct wg_keypair *kp = &p->peer[ref / REFS].keypair[ref % REFS];
+    *slot = ref / REFS;
+    return atomic_load(&kp->retired) ? NULL : kp;
+}
+
+bool plane_knows(const struct wg_plane *p, uint32_t local) { return index_find(&p->index, local) != 0; }
+
+uint8_t *plane_awaits(struct wg_plane *p, uint32_t local)
+{
+    uint32_t ref = index_find(&p->index, local) - 1;
+    return ref == UINT32_MAX || ref % REFS != AWAITED ? NULL : &p->peer[ref / REFS].answers;
+}
+
+/* The write lock is held. */
+static void await_none(struct wg_plane *p, uint32_t slot)
+{
+    if (p->peer[slot].awaits)
+        index_remove(&p->index, p->peer[slot].awaited, slot * REFS + AWAITED + 1);
+    p->peer[slot].awaits = false;
+}
+
+void plane_await_none(struct wg_plane *p, uint32_t slot)
+{
+    plane_write_lock(p);
+    await_none(p, slot);
+    plane_write_unlock(p);
+}
+
+void plane_await(struct wg_plane *p, uint32_t slot, uint32_t local)
+{
+    struct wg_peer *peer = &p->peer[slot];
+    plane_write_lock(p);
+    await_none(p, slot);
+    if (!index_find(&p->index, local)) {
+        peer->awaits = true;
+        peer->awaited = local;
+        peer->answers = WG_ANSWERS;
+        index_add(&p->index, local, slot * REFS + AWAITED + 1);
     }
-    return NULL;
+    plane_write_unlock(p);
+}
+
+void plane_set_key(struct wg_plane *p, const uint8_t *public_key)
+{
+    plane_write_lock(p);
+    admission_set_key(&p->admission, public_key);
+    plane_write_unlock(p);
 }
 
 /* --- keypairs; the write lock is held --- */
@@ -123,7 +133,7 @@ static void keypair_destroy(struct wg_plane *p, uint32_t slot, uint8_t at)
     if (at == NO_KEYPAIR || !peer->keypair[at].exists)
         return;
     struct wg_keypair *kp = &peer->keypair[at];
-    index_remove(p, slot * KEYPAIRS + at + 1, kp->local);
+    index_remove(&p->index, kp->local, slot * REFS + at + 1);
     for (uint32_t q = 0; q < p->queues; q++) {
         p->aead->key_free(kp->seal_ctx[q]);
         p->aead->key_free(kp->open_ctx[q]);
@@ -201,11 +211,13 @@ int plane_install(struct wg_plane *p, uint32_t slot, const struct wg_keypair *fa
     }
     struct wg_peer *peer = &p->peer[slot];
     plane_write_lock(p);
+    if (peer->awaited == facts->local)
+        await_none(p, slot);
     uint8_t at = rotate(p, slot, facts->initiator);
     peer->keypair[at] = made;
     replay_init(&peer->keypair[at].replay);
     pthread_mutex_init(&peer->keypair[at].lock, NULL);
-    index_add(p, facts->local, slot * KEYPAIRS + at + 1);
+    index_add(&p->index, facts->local, slot * REFS + at + 1);
     set_relaxed(&peer->key_needed_at, 0);
     /* the handshake was heard from the peer and answered */
     set_relaxed(&peer->unanswered_since, 0);
@@ -285,6 +297,7 @@ void plane_remove_peer(struct wg_plane *p, uint32_t slot)
     struct wg_peer *peer = &p->peer[slot];
     plane_write_lock(p);
     trie_remove_peer(p->trie, slot);
+    await_none(p, slot);
     for (uint8_t i = 0; i < KEYPAIRS; i++)
         keypair_destroy(p, slot, i);
     count(&p->drops[WG_DROP_staged_purged],
@@ -343,9 +356,12 @@ void plane_free(struct wg_plane *p)
     marks_free(&p->wants);
     lane_free(&p->to_udp);
     lane_free(&p->to_tun);
+    lane_free(&p->replies);
     handshakes_free(&p->handshakes);
+    handshakes_free(&p->cookies);
+    admission_free(&p->admission);
     pool_free(&p->pool);
-    free(p->index);
+    index_free(&p->index);
     free(p->peer);
     waker_free(&p->up);
     waker_free(&p->seal_waker);

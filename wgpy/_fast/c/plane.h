@@ -5,14 +5,17 @@
  * Locks: each stage holds its own lock while it runs a batch; the control thread takes
  * all of them to change structure (plane_write_lock), so that whatever it removed is
  * in nobody's hands when it goes on. peer->lock guards the endpoint, the staged queue
- * and promotion; keypair->lock the replay window. Order: stage, peer, keypair. */
+ * and promotion; keypair->lock the replay window. Order: stage, peer, keypair; admission->lock
+ * comes after stage and before those of lanes and queues. */
 #ifndef WG_PLANE_H
 #define WG_PLANE_H
 
 #include <pthread.h>
 
 #include "aead.h"
+#include "admission.h"
 #include "icmp.h"
+#include "index.h"
 #include "lane.h"
 #include "port.h"
 #include "replay.h"
@@ -45,6 +48,9 @@ struct wg_keypair {
 
 struct wg_peer {
     bool used;
+    bool awaits;             /* a response to our initiation with the index `awaited` */
+    uint8_t answers;         /* that it may get for nothing under load; admission->lock */
+    uint32_t awaited;
     uint32_t since;          /* plane->removals when it was added */
     _Atomic uint8_t current, previous, next; /* index into keypair, or NO_KEYPAIR */
     struct wg_keypair keypair[KEYPAIRS];
@@ -69,12 +75,13 @@ struct wg_plane {
     const struct wg_aead *aead;
     struct wg_trie *trie;
     struct wg_peer *peer;
-    struct wg_index *index;          /* open addressing, index_mask + 1 places */
-    uint32_t index_mask;
+    struct wg_index index;
     struct wg_pool pool;
     struct wg_marks notices, wants;
     struct wg_lane to_udp, to_tun;   /* datagrams for seal's sink, packets for open's */
-    struct wg_handshakes handshakes;
+    struct wg_lane replies;          /* cookie replies, which crowd out nothing of ours */
+    struct wg_handshakes handshakes, cookies; /* initiations and responses; cookie replies */
+    struct wg_admission admission;
     struct icmp_bucket icmp;
     struct wg_waker up, seal_waker, open_waker; /* notices up, work down */
     pthread_mutex_t door;
@@ -85,7 +92,7 @@ struct wg_plane {
 
 /* A plane for `queues` pairs of stages; NULL without memory. */
 struct wg_plane *plane_new(uint32_t max_peers, uint32_t prefixes, uint32_t queues,
-                           const struct wg_aead *aead);
+                           const struct wg_aead *aead, const struct wg_macs *macs);
 /* No pump may run any more. */
 void plane_free(struct wg_plane *);
 
@@ -103,11 +110,21 @@ int plane_install(struct wg_plane *, uint32_t slot, const struct wg_keypair *fac
 uint32_t plane_live_indices(struct wg_plane *, uint32_t slot, uint32_t out[KEYPAIRS]);
 void plane_expire(struct wg_plane *, uint32_t slot, uint64_t born_before);
 uint32_t plane_purge(struct wg_plane *, uint32_t slot);
+/* The public key that messages to us are made for; NULL: none. */
+void plane_set_key(struct wg_plane *, const uint8_t *public_key);
+/* The index of our latest initiation to the peer, until a response is accepted; and that
+ * there is none. */
+void plane_await(struct wg_plane *, uint32_t slot, uint32_t local_index);
+void plane_await_none(struct wg_plane *, uint32_t slot);
 void plane_rearm(struct wg_plane *, uint32_t slot, uint32_t bits);
 void plane_want(struct wg_plane *, uint32_t slot, uint32_t bits);
 
 /* The stages' calls, under their read lock. */
 struct wg_keypair *plane_find(struct wg_plane *, uint32_t local_index, uint32_t *slot);
+/* Is the index one of a keypair or of an initiation? And if of an initiation, how many
+ * responses to it need no cookie, else NULL. */
+bool plane_knows(const struct wg_plane *, uint32_t local_index);
+uint8_t *plane_awaits(struct wg_plane *, uint32_t local_index);
 void plane_raise(struct wg_plane *, uint32_t slot, uint32_t bits);
 /* `kp` authenticated a packet: a next keypair becomes current. */
 void plane_confirm(struct wg_plane *, uint32_t slot, struct wg_keypair *kp);

@@ -2,6 +2,8 @@
 #include "ip.h"
 #include "plane.h"
 
+enum { REPLIES_A_BATCH = 32 };
+
 /* A hint that names no peer of its hash in this batch proves that the peer is not there
  * yet. Apart, so that endpoint_of is a comparison. */
 static __attribute__((noinline)) int add_endpoint(struct wg_crypto_stage *s, struct wg_batch *b, uint32_t slot)
@@ -250,10 +252,11 @@ static void seal_run(struct wg_stage *stage, struct wg_batch *b)
 
 /* --- packets of the stage's own making --- */
 
-static bool pull_lane(struct wg_crypto_stage *s, struct wg_batch *b)
+/* At most `most` of the lane; true when the batch has no room for the next. */
+static bool pull_lane(struct wg_crypto_stage *s, struct wg_batch *b, struct wg_lane *lane, uint32_t most)
 {
     const struct wg_lane_entry *e;
-    while ((e = lane_peek(&s->plane->to_udp)) != NULL) {
+    for (; most && (e = lane_peek(lane)) != NULL; most--) {
         if (!batch_has_room(b, 1, e->len) || b->endpoints == WG_BATCH_PACKETS)
             return true;
         int ep;
@@ -274,7 +277,7 @@ static bool pull_lane(struct wg_crypto_stage *s, struct wg_batch *b)
         } else {
             count(&b->drops[WG_DROP_no_endpoint], 1);
         }
-        lane_pop(&s->plane->to_udp);
+        lane_pop(lane);
     }
     return false;
 }
@@ -315,7 +318,7 @@ static bool seal_pull(struct wg_stage *stage, struct wg_batch *b)
     struct wg_crypto_stage *s = (struct wg_crypto_stage *)stage;
     wake_clear(&s->plane->seal_waker);
     plane_read_lock(s->plane, s->lock);
-    bool more = pull_lane(s, b);
+    bool more = pull_lane(s, b, &s->plane->to_udp, UINT32_MAX);
     uint32_t slot, bits;
     while (!more && marks_take(&s->plane->wants, &slot, &bits)) {
         struct wg_peer *peer = &s->plane->peer[slot];
@@ -330,6 +333,11 @@ static bool seal_pull(struct wg_stage *stage, struct wg_batch *b)
         } else if (peer->staged.count) {
             ask_for_key(s->plane, slot, b->now);
         }
+    }
+    /* a share of each batch: data and handshakes of ours go on under a flood */
+    if (!more) {
+        pull_lane(s, b, &s->plane->replies, REPLIES_A_BATCH);
+        more = lane_peek(&s->plane->replies) != NULL;
     }
     s->pulled_endpoints = b->endpoints;
     s->pulled_at = s->plane->removals;

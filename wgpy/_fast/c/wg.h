@@ -27,7 +27,9 @@ enum {
     WG_REPLAY_BITS = 8192,
     WG_LANE_BYTES = 1344,           /* largest datagram or packet a lane carries */
     WG_LANE_SLOTS = 256,
+    WG_REPLY_SLOTS = 256,           /* cookie replies that wait to be sent */
     WG_HANDSHAKE_SLOTS = 1024,
+    WG_COOKIE_SLOTS = 64,           /* cookie replies that wait for the core */
     WG_QUEUES_MAX = 16,
 };
 
@@ -36,6 +38,8 @@ enum {
 /* message types, first byte of a datagram; three zero bytes follow */
 enum { WG_INITIATION = 1, WG_RESPONSE = 2, WG_COOKIE_REPLY = 3, WG_TRANSPORT = 4 };
 enum { WG_INITIATION_LEN = 148, WG_RESPONSE_LEN = 92, WG_COOKIE_REPLY_LEN = 64 };
+
+enum { WG_HANDSHAKE_TOS = 0x88 }; /* DSCP AF41 */
 
 #define WG_SECOND UINT64_C(1000000000)
 #define WG_REJECT_AFTER_MESSAGES (UINT64_MAX - (UINT64_C(1) << 13)) /* 2^64 - 2^13 - 1 */
