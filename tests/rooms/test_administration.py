@@ -4,107 +4,23 @@ import base64
 import json
 import os
 import pty
-import shutil
 import subprocess
 import sys
-import tempfile
 import time
-from pathlib import Path
 
 import pytest
-from rooms.nodes import Pair
+from rooms.sealed_node import SECRET, reaches, sealed
 from rooms.test_keys import found, memory
 from wgpy.lab.netns import wait_until
 from wgpy.lab.traffic import ping
 
 pytestmark = pytest.mark.netns
-SECRET = "correct horse battery staple"
-
-
-class Sealed:
-    """Node a of a pair runs from its key store; b as in the other tests."""
-
-    def __init__(self, directory):
-        self.directory = directory
-        self.pair = Pair(directory)
-        self.a = self.pair.a
-        self.state = directory / "state"
-        self.credential = directory / "credential"
-        self.credential.write_text(SECRET)
-        self._seal()
-        self.start()
-        self.pair.b.start()
-
-    def _seal(self):
-        conf = self.directory / "a.conf"
-        conf.write_text(f"[Interface]\nPrivateKey = {base64.b64encode(self.a.private).decode()}\n[Peer]\n"
-                        f"PublicKey = {base64.b64encode(self.pair.b.public).decode()}\n"
-                        f"PresharedKey = {base64.b64encode(self.a.psk).decode()}\n")
-        conf.chmod(0o600)
-        self.run("site", "seal", self.a.file, "--credential", self.credential, "--import", conf)
-        conf.unlink()
-
-    def environment(self):
-        return self.a.environment() | {"WGPY_STATE_DIR": str(self.state)}
-
-    def start(self):
-        with open(self.a.log, "ab") as log:
-            self.a.process = self.a.box.popen(
-                sys.executable, "-m", "wgpy.cli", "encryptor", "up", self.a.file, "--foreground", "--credential",
-                self.credential, env=self.environment(), stderr=log)
-        wait_until(lambda: self.a.process.poll() is not None or self.a.status().get("up"), 20, "a comes up")
-        assert self.a.process.poll() is None, self.a.log.read_text()
-
-    def run(self, *arguments, user=None, stdin="", fails=False):
-        command = [sys.executable, "-m", "wgpy.cli", *map(str, arguments)]
-        if user is not None:
-            command = ["setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups", *command]
-        done = self.a.box.run(*(["env"] + [f"{k}={v}" for k, v in self.environment().items()
-                                          if k.startswith(("WGPY", "PYTHONPATH"))] + command),
-                              input=stdin, check=False)
-        assert (done.returncode != 0) == fails, done.stderr
-        return done.stderr if fails else done.stdout
-
-    def ask(self, **request):
-        """As the command does, from any user."""
-        return json.loads(self.raw(b"wgpy=1\n" + json.dumps(request).encode() + b"\n\n"))
-
-    def raw(self, data, uid=0):
-        code = ("import os,socket,sys\n"
-                f"os.setgroups([]); os.setgid({uid}); os.setuid({uid})\n"
-                "s = socket.socket(socket.AF_UNIX); s.settimeout(10); s.connect(sys.argv[1])\n"
-                "s.sendall(sys.stdin.buffer.read())\nout = b''\n"
-                "while not out.endswith(b'\\n\\n'):\n    got = s.recv(65536)\n    if not got: break\n    out += got\n"
-                "sys.stdout.buffer.write(out)\n")
-        path = self.a.run_dir / "a" / "admin.sock"
-        return subprocess.run([sys.executable, "-S", "-c", code, str(path)], input=data, capture_output=True,
-                              timeout=30, check=True).stdout
-
-    def entries(self):
-        lines = (self.state / "a" / "audit.log").read_text().splitlines()
-        return [json.loads(line) for line in lines]
-
-    def peer(self):
-        peers = self.ask(cmd="peers")["peers"]
-        return next(p for p in peers if p["name"] == "b")
 
 
 @pytest.fixture(scope="module")
 def node():
-    """Its directory can be entered by other users, as /run can."""
-    made, directory = None, Path(tempfile.mkdtemp(prefix="wgpy-sealed-"))
-    directory.chmod(0o755)
-    try:
-        made = Sealed(directory)
+    with sealed() as made:
         yield made
-    finally:
-        if made is not None:
-            made.pair.close()
-        shutil.rmtree(directory)
-
-
-def reaches(node):
-    return ping(node.a.host, node.pair.b.address, count=3, interval=0.1).lost <= 1
 
 
 def test_a_node_runs_from_its_sealed_store(node):
@@ -176,8 +92,9 @@ def test_a_new_site_comes_without_the_others_going(node):
     assert len(node.ask(cmd="peers")["peers"]) == 2
     assert node.peer()["handshake"] == before["handshake"] and reaches(node)
     assert node.peer()["events"]["handshake-complete"] == before["events"]["handshake-complete"]
-    entry = next(e for e in node.entries() if e["what"] == "site file")
-    assert entry["result"] == "ok" and entry["detail"]["added"] == ["third"]
+    asked, done = [e for e in node.entries() if e["what"] == "site file"][-2:]
+    assert asked["detail"]["added"] == ["third"] and (asked["result"], done["result"]) == ("asked", "ok")
+    assert asked["who"] == "supervisor" and "by" not in asked
     node.a.write_site([node.pair.b])
     answer = node.ask(cmd="sites-set", text=node.a.file.read_text())
     assert answer["removed"] == ["third"] and answer["needs_reload"] == ["networks"]
@@ -259,7 +176,7 @@ def test_the_passphrase_changes_while_the_node_runs(node):
     trail = json.dumps(node.entries())
     assert "something else" not in trail and SECRET not in trail
     results = [e["result"] for e in node.entries() if e["what"] == "passphrase-change"]
-    assert results[0] == "ok" and "another one" in results[1]
+    assert results[:3] == ["asked", "ok", "asked"] and "another one" in results[3]
     pid = node.a.pid("crypto")
     os.kill(pid, 9)  # its credential opens nothing any more, and still it comes back
     wait_until(lambda: node.a.pid("crypto") not in (0, pid), 15, "crypto is back")
@@ -275,6 +192,16 @@ def test_pre_shared_keys_by_name(node):
     node.run("keys", "psk", "a", "spare", "--remove")
     assert "is the pre-shared key of b" in node.run("keys", "psk", "a", "ab", "--remove", fails=True)
     assert psk not in json.dumps(node.entries())
+
+
+def test_crypto_has_no_descriptor_of_the_trail(node):
+    """Whoever has taken it over can neither change nor cut it."""
+    def files(pid):
+        return {os.readlink(f"/proc/{pid}/fd/{fd}") for fd in os.listdir(f"/proc/{pid}/fd")}
+    trail, keys = (str(node.state / "a" / name) for name in ("audit.log", "keys.sealed"))
+    crypto = files(node.a.pid("crypto"))
+    assert keys in crypto and trail not in crypto, crypto
+    assert trail in files(node.a.process.pid)
 
 
 def test_the_trail_is_whole(node):

@@ -5,6 +5,7 @@ import ctypes
 import errno
 import os
 import signal
+import socket
 
 import pyseccomp
 import pytest
@@ -24,7 +25,7 @@ DANGEROUS = """socket socketpair connect bind listen accept open openat openat2 
  arch_prctl seccomp personality ioperm iopl modify_ldt memfd_create memfd_secret shmget shmat msgget
  semget mq_open inotify_init1 fanotify_init name_to_handle_at open_by_handle_at sethostname
  setdomainname quotactl acct splice tee vmsplice sendfile copy_file_range ioctl setsockopt timer_create
- pkey_mprotect clone3 landlock_create_ruleset setrlimit prlimit64 nfsservctl lookup_dcookie""".split()
+ pkey_mprotect clone3 fcntl ftruncate fallocate pwrite64 pwritev pwritev2 fsync sync dup dup2 dup3 shutdown landlock_create_ruleset setrlimit prlimit64 nfsservctl lookup_dcookie""".split()
 
 
 def number_of(name):
@@ -38,7 +39,7 @@ def name_of(number):
         return str(number)
 
 
-def locked(room, action):
+def locked(room, action, writable=()):
     """What `action()` returns in a process behind the room's filter; a signal's number,
     negative, if that ends it."""
     reader, writer = os.pipe()
@@ -47,7 +48,7 @@ def locked(room, action):
         kernel_says = ctypes.CDLL(None, use_errno=True).syscall
         import wgpy.isolate.kernel as kernel
         kernel.prctl(kernel.PR_SET_NO_NEW_PRIVS, 1)
-        seccomp.allow_only(room)
+        seccomp.allow_only(room, writable)
         os.write(writer, repr(action(kernel_says)).encode())
         os._exit(0)
     os.close(writer)
@@ -65,7 +66,8 @@ def outcome(call, number, *arguments):
 
 @pytest.mark.parametrize("room", ROOMS)
 def test_every_call_that_is_not_listed_is_refused(room):
-    allowed = set(seccomp.COMMON + seccomp.ROOMS[room]) | {"mmap", "mprotect", "clone"}
+    allowed = set(seccomp.COMMON + seccomp.ROOMS[room]) | {"mmap", "mprotect", "clone", "tgkill"}
+    allowed |= {"sendto", "recvfrom", "getsockopt"} if room == "crypto" else set()
     fatal = set(seccomp.FATAL)
     others = [n for n in range(HIGHEST) if n not in UPROBES and name_of(n) not in allowed | fatal]
     assert len(others) > 350
@@ -95,10 +97,12 @@ def test_no_process_and_no_executable_memory(room):
         page = call(ctypes.c_long(nr["mmap"]), None, 4096, 3, 0x22, -1, 0)
         return [outcome(call, nr["clone"], ctypes.c_long(signal.SIGCHLD), None, None, None, None),
                 outcome(call, nr["clone"], ctypes.c_long(vm | signal.SIGCHLD), None, None, None, None),
+                outcome(call, nr["clone"], ctypes.c_long(0x10f00), None, None, None, None),
+                outcome(call, nr["clone"], ctypes.c_long(0x403d0f00), None, None, None, None),
                 outcome(call, nr["mmap"], None, 4096, 7, 0x22, -1, 0),
                 outcome(call, nr["mmap"], None, 4096, 5, 0x22, -1, 0),
                 outcome(call, nr["mprotect"], ctypes.c_long(page), 4096, 5)]
-    assert locked(room, attempts) == [errno.EPERM] * 5
+    assert locked(room, attempts) == [errno.EPERM] * 7
 
 
 @pytest.mark.parametrize("room", ROOMS)
@@ -112,3 +116,54 @@ def test_threads_may_be_made(room):
         worker.join()
         return seen
     assert locked(room, action) == [True]
+
+
+LONG = ctypes.c_long
+
+
+def calls(call, *attempts):
+    return [outcome(call, number_of(name), *(LONG(a) if isinstance(a, int) else a for a in arguments))
+            for name, *arguments in attempts]
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_a_file_that_only_grows_cannot_be_written_in_its_midst(room, tmp_path):
+    """F_SETFL would clear O_APPEND for everybody who shares the descriptor."""
+    path = tmp_path / "grows"
+    path.write_text("what was")
+    fd = os.open(path, os.O_RDWR | os.O_APPEND)
+    got = locked(room, lambda call: calls(
+        call, ("fcntl", fd, 4, 0), ("fcntl", fd, 3, 0), ("pwrite64", fd, b"x", 1, 0), ("pwritev", fd, b"x", 1, 0),
+        ("ftruncate", fd, 0), ("fallocate", fd, 0, 0, 1), ("dup", fd), ("dup2", fd, 77), ("fdatasync", fd)))
+    assert got == [errno.EPERM] * 9 and path.read_text() == "what was"
+
+
+def test_only_the_key_store_is_written_in_its_midst(tmp_path):
+    (tmp_path / "keys").write_text("key")
+    (tmp_path / "other").write_text("other")
+    keys, other = (os.open(tmp_path / name, os.O_RDWR) for name in ("keys", "other"))
+    got = locked("crypto", lambda call: calls(
+        call, ("pwrite64", keys, b"K", 1, 0), ("fdatasync", keys), ("pwrite64", other, b"x", 1, 0), ("fdatasync", other)),
+        writable=(keys,))
+    assert got == [0, 0, errno.EPERM, errno.EPERM]
+    assert (tmp_path / "keys").read_text() == "Key" and (tmp_path / "other").read_text() == "other"
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_no_descriptor_is_mapped_and_no_other_process_is_signalled(room, tmp_path):
+    (tmp_path / "file").write_text("x" * 4096)
+    fd, parent = os.open(tmp_path / "file", os.O_RDWR), os.getpid()
+
+    def attempts(call):
+        return calls(call, ("mmap", 0, 4096, 1, 1, fd, 0), ("mmap", 0, 4096, 3, 2, fd, 0), ("mmap", 0, 4096, 3, 0x22, -1, 0),
+                     ("tgkill", parent, parent, 0), ("tgkill", os.getpid(), os.getpid(), 0))
+    assert locked(room, attempts) == [errno.EPERM, errno.EPERM, 0, errno.EPERM, 0]
+
+
+def test_crypto_names_no_address_and_reads_only_a_sockets_own_options():
+    a, _ = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+    fd, buffer, size = a.fileno(), ctypes.create_string_buffer(16), ctypes.byref(ctypes.c_int(16))
+    got = locked("crypto", lambda call: calls(
+        call, ("sendto", fd, b"x", 1, 0, b"\1\0/x\0", 5), ("recvfrom", fd, buffer, 1, 64, buffer, size),
+        ("getsockopt", fd, 0, 80, buffer, size), ("sendto", fd, b"x", 1, 0, None, 0), ("getsockopt", fd, 1, 3, buffer, size)))
+    assert got == [errno.EPERM, errno.EPERM, errno.EPERM, 0, 0]

@@ -14,6 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from wgpy.admin import metrics
 from wgpy.daemon.admin import Sockets, response
+from wgpy.daemon.door import Door
 from wgpy.loop import Loop
 
 PEER = {"name": "cusco", "public_key": "k1", "endpoint": "192.0.2.1:5", "handshake": 1700000000, "sessions": 1,
@@ -120,8 +121,8 @@ def test_http(request_, status):
 def served(tmp_path, monkeypatch):
     monkeypatch.setattr("wgpy.daemon.admin.socket_path", lambda name: str(tmp_path / "wg" / f"{name}.sock"))
     loop, passed, asked = Loop(), [], []
-    sockets = Sockets(loop, tmp_path, "lima", lambda m, fds: passed.append(m) or True,
-                      lambda: asked.append(1) or DOCUMENT)
+    door = Door(loop, lambda m, fds: passed.append(m) or True, None, None)
+    sockets = Sockets(loop, tmp_path, "lima", door.admit, lambda: asked.append(1) or DOCUMENT)
     sockets.asked = asked
     thread = threading.Thread(target=loop.run)
     thread.start()

@@ -7,7 +7,7 @@ import json
 import pytest
 from test_engine import Clock, Node, deliver, handshake
 
-from wgpy.config import site_model
+from wgpy.config import site_changes, site_model
 from wgpy.config.model import HostPort, PeerChange, Prefix, PrefixChange, SetRequest
 from wgpy.crypto import commands, report
 from wgpy.crypto.sealed import Document
@@ -112,9 +112,9 @@ def test_what_a_new_site_file_changes_and_what_waits_for_a_reload():
     one = site_model.Peer("a", bytes(32), (net("10.2.0.0/24"),))
     two = site_model.Peer("b", bytes([1]) * 32, (net("10.3.0.0/24"),))
     moved = site_model.Peer("a", bytes(32), (net("10.2.0.0/24"),), (HostPort("192.0.2.1", 1),))
-    assert commands.difference(site(one), site(moved)) == {
+    assert site_changes.difference(site(one), site(moved)) == {
         "added": [], "removed": [], "changed": ["a"], "needs_reload": []}
-    assert commands.difference(site(one), site(two)) == {
+    assert site_changes.difference(site(one), site(two)) == {
         "added": ["b"], "removed": ["a"], "changed": [], "needs_reload": ["networks"]}
 
 
@@ -139,5 +139,5 @@ def test_a_name_that_is_no_text_does_not_spoil_the_key_store():
     administration = commands.Administration(room)
     for name in ("\ud800", "", 7, None):
         with pytest.raises(WgpyError, match="'name' is"):
-            administration.commands["psk-set"]({"name": name})
+            administration.changing["psk-set"]({"name": name})
     assert not room.keys.document.psks and not room.keys.saves

@@ -10,8 +10,9 @@ import sys
 
 import pytest
 
-from wgpy.admin.audit import AuditLog, last_head, verify
-from wgpy.daemon import admin, credentials
+from wgpy.admin.audit import verify
+from wgpy.daemon import admin, credentials, trail
+from wgpy.daemon.trail import Trail, trails
 from wgpy.errors import HostError
 
 
@@ -21,51 +22,62 @@ def directory(tmp_path):
     return tmp_path
 
 
-def test_the_trail_rotates_and_its_chain_goes_on(directory, monkeypatch):
-    monkeypatch.setattr(admin, "AUDIT_BYTES", 2000)
-    state = admin.State(directory)
-    fds = state.give()
-    log = AuditLog(fds["audit"])
+def whole(directory):
+    return verify([(p.name, p.read_bytes()) for p in trails(directory)])
+
+
+def test_the_trail_rotates_and_its_chain_goes_on(tmp_path, monkeypatch):
+    monkeypatch.setattr(trail, "AUDIT_BYTES", 2000)
+    kept = Trail(tmp_path)
     for i in range(40):
-        log.add("test", "x", "ok", i=i)
-        fd = state.rotate()
-        if fd is not None:
-            log.rotate(fd)
-    files = admin.trails(directory)
+        assert kept.add("test", "x", "ok", i=i) == ""
+    files = trails(tmp_path)
     assert len(files) > 3 and [p.name for p in files][:2] == ["audit.log.001", "audit.log.002"]
-    assert verify([(p.name, p.read_bytes()) for p in files]) == log.head
+    assert whole(tmp_path) == kept.head
     assert all(p.stat().st_mode & 0o777 == 0o600 for p in files)
-    again = state.give()  # after a restart of crypto
-    resumed = AuditLog(again["audit"], last_head(again["audit.old"]))
-    assert resumed.head == log.head
-    state.close()
+    kept.close()
+    again = Trail(tmp_path)  # after a restart
+    assert again.head == whole(tmp_path)
+    again.add("test", "x", "ok")
+    assert again.head == whole(tmp_path)
+    again.close()
 
 
-def test_crypto_dies_between_the_renaming_and_its_first_line(directory, monkeypatch):
-    monkeypatch.setattr(admin, "AUDIT_BYTES", 10)
+def test_power_fails_between_the_renaming_and_the_first_line(tmp_path, monkeypatch):
+    kept = Trail(tmp_path)
+    kept.add("test", "x", "ok")
+    kept._log._add("wgpy", "rotated", "ok", "", {})
+    os.close(kept._following())
+    (tmp_path / "audit.log.new").write_text("what an earlier attempt left")
+    again = Trail(tmp_path)
+    again.add("test", "y", "ok")
+    assert whole(tmp_path).entries == 3
+    monkeypatch.setattr(trail, "AUDIT_BYTES", 10)
+    again.add("test", "z", "ok")
+    assert whole(tmp_path) == again.head and len(trails(tmp_path)) == 3
+    again.close()
+
+
+def test_a_rotation_that_fails_leaves_what_there_was_and_is_not_tried_at_each_entry(tmp_path, monkeypatch):
+    monkeypatch.setattr(trail, "AUDIT_BYTES", 10)
+    kept = Trail(tmp_path)
+    kept.add("test", "x", "ok")
+    with monkeypatch.context() as m:
+        m.setattr(trail.os, "open", lambda *a: (_ for _ in ()).throw(OSError(errno.ENOSPC, "no space")))
+        for _ in range(5):
+            assert kept.add("test", "y", "ok") == ""
+    assert [p.name for p in trails(tmp_path)] == ["audit.log"] and whole(tmp_path).entries == 7
+    kept._again = 0.0
+    kept.add("test", "z", "ok")
+    assert [p.name for p in trails(tmp_path)] == ["audit.log.001", "audit.log"] and whole(tmp_path) == kept.head
+    kept.close()
+
+
+def test_crypto_is_given_no_descriptor_of_the_trail(directory):
     state = admin.State(directory)
-    AuditLog(state.give()["audit"]).add("test", "x", "ok")
-    os.close(state.rotate())
     fds = state.give()
-    AuditLog(fds["audit"], last_head(fds["audit.old"])).add("test", "y", "ok")
-    assert verify([(p.name, p.read_bytes()) for p in admin.trails(directory)]).entries == 2
-    state.close()
-
-
-def test_a_rotation_that_fails_leaves_what_there_was(directory, monkeypatch):
-    monkeypatch.setattr(admin, "AUDIT_BYTES", 10)
-    state = admin.State(directory)
-    log = AuditLog(state.give()["audit"])
-    log.add("test", "x", "ok")
-    opened = os.open
-    monkeypatch.setattr(admin.os, "open", lambda *a: (_ for _ in ()).throw(OSError(errno.ENOSPC, "no space")))
-    with pytest.raises(OSError):
-        state.rotate()
-    monkeypatch.setattr(admin.os, "open", opened)
-    assert [p.name for p in admin.trails(directory)] == ["audit.log"]
-    AuditLog(state.give()["audit"]).add("test", "y", "ok")
-    log.rotate(state.rotate())
-    assert [p.name for p in admin.trails(directory)] == ["audit.log.001", "audit.log"]
+    assert set(fds) == {"keys"}
+    os.close(fds["keys"])
     state.close()
 
 

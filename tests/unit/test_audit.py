@@ -123,7 +123,7 @@ def test_a_kept_hash_that_is_in_the_trail(trail):
 def test_rotation_keeps_the_chain(trail, tmp_path):
     log, second = trail.log(), Trail(tmp_path / "audit.log.new")
     fd = os.open(second.path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
-    log.rotate(fd)
+    log.rotate(lambda: fd)
     log.add(WHO, "after", "ok")
     files = [("old", trail.path.read_bytes()), ("new", second.path.read_bytes())]
     assert verify(files).entries == 11
@@ -161,7 +161,7 @@ def test_a_recovered_line_excuses_only_its_own_text(trail):
 def test_power_loss_in_the_first_line_after_a_rotation(trail, tmp_path):
     log, second = trail.log(), Trail(tmp_path / "audit.log.new")
     fd = os.open(second.path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
-    log.rotate(fd)
+    log.rotate(lambda: fd)
     second.path.write_bytes(second.lines[0][:20])
     old = os.open(trail.path, os.O_RDONLY)
     second.log(head=audit.last_head(old)).add(WHO, "x", "ok")
@@ -212,14 +212,61 @@ def test_a_full_disk_leaves_a_trail_that_verifies_once_there_is_space(trail, mon
     assert [json.loads(line)["what"] for line in trail.lines[-2:] if room] in ([], ["recovered", "after"])
 
 
-def test_a_rotation_on_a_full_disk_stays_with_the_old_file(trail, monkeypatch, tmp_path):
-    log, second = trail.log(), Trail(tmp_path / "audit.log.new")
-    fd = os.open(second.path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
+@pytest.mark.parametrize("room", [1, 60, 150, 300, 500])
+def test_space_that_comes_back_in_small_pieces(trail, monkeypatch, room):
+    """Each piece is filled by the attempt to say what was cut short before."""
+    log = trail.log()
+    for _ in range(5):
+        emptied = full_after(monkeypatch, room)
+        with pytest.raises(OSError, match="space"):
+            for _ in range(9):
+                log.add(WHO, "lost", "ok")
+        emptied()
+    if room % 2:
+        log = trail.log()
+    log.add(WHO, "after", "ok")
+    assert trail.verify() == log.head
+
+
+def test_a_line_of_which_the_disk_says_nothing_is_followed_all_the_same(trail, monkeypatch):
+    log, sync = trail.log(), os.fdatasync
+    monkeypatch.setattr(audit.os, "fdatasync", lambda fd: (_ for _ in ()).throw(OSError(errno.EIO, "I/O error")))
+    with pytest.raises(OSError, match="I/O"):
+        log.add(WHO, "perhaps", "ok")
+    monkeypatch.setattr(audit.os, "fdatasync", sync)
+    log.add(WHO, "after", "ok")
+    assert trail.verify() == log.head and log.head.entries == 10
+
+
+def test_a_full_disk_does_not_keep_the_trail_from_being_opened(trail, monkeypatch):
+    trail.path.write_bytes(trail.path.read_bytes()[:-30])
     emptied = full_after(monkeypatch, 0)
+    log = trail.log()
     with pytest.raises(OSError, match="space"):
-        log.rotate(fd)
-    with pytest.raises(OSError, match="Bad file"):
-        os.fstat(fd)
+        log.add(WHO, "x", "ok")
     emptied()
     log.add(WHO, "after", "ok")
-    assert trail.verify() == log.head and second.path.read_bytes() == b""
+    assert trail.verify() == log.head
+
+
+def test_an_entry_says_at_whose_word_it_was_written(trail):
+    trail.log().add(WHO, "set", "asked", by="crypto")
+    assert json.loads(trail.lines[-1])["by"] == "crypto" and trail.verify().entries == 9
+
+
+def test_a_rotation_on_a_full_disk_stays_with_the_old_file(trail, monkeypatch):
+    log = trail.log()
+    emptied = full_after(monkeypatch, 0)
+    with pytest.raises(OSError, match="space"):
+        log.rotate(lambda: pytest.fail("there is no need for another file"))
+    emptied()
+    log.add(WHO, "after", "ok")
+    assert trail.verify() == log.head
+
+
+def test_a_rotation_without_another_file_stays_with_the_old_one(trail):
+    log = trail.log()
+    with pytest.raises(OSError, match="Too many"):
+        log.rotate(lambda: (_ for _ in ()).throw(OSError(errno.EMFILE, "Too many open files")))
+    log.add(WHO, "after", "ok")
+    assert trail.verify() == log.head

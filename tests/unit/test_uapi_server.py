@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from wgpy.admin import clients, uapi_server
+from wgpy.admin import uapi_server
 from wgpy.admin.uapi_server import MAX_CLIENTS, UapiServer
 from wgpy.config.model import DeviceState
 from wgpy.loop import Loop
@@ -124,8 +124,8 @@ def test_endless_line_is_cut_off(running):
     assert running.ask(b"get=1\n\n")
 
 
-def test_endless_request_is_cut_off(running, monkeypatch):
-    monkeypatch.setattr(clients, "MAX_REQUEST", 100_000)
+def test_endless_request_is_cut_off(running):
+    running.server._clients.long = 100_000
     with running.connect() as s:
         try:
             s.sendall(b"set=1\n" + b"fwmark=1\n" * 20_000)

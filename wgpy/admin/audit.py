@@ -12,7 +12,7 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from wgpy.errors import WgpyError
@@ -20,7 +20,8 @@ from wgpy.errors import WgpyError
 START = "0" * 64
 MAX_LINE = 4096  # bytes
 _MAX_TEXT = 200  # characters of one value
-_FIELDS = {"n", "time", "who", "what", "result", "detail", "prev", "hash"}
+_MAX_TORN = 16  # lines cut short, one after another
+_FIELDS = {"n", "time", "who", "what", "result", "detail", "by", "prev", "hash"}
 
 
 class AuditError(WgpyError):
@@ -34,7 +35,11 @@ class Head(NamedTuple):
 
 
 def _hash(entry: dict) -> str:
-    return hashlib.sha256(_text(entry).encode()).hexdigest()
+    return _digest(_text(entry).encode())
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
 
 
 def _text(entry: dict) -> str:
@@ -47,47 +52,59 @@ class AuditLog:
 
     def __init__(self, fd: int, head: Head | None = None, clock=time.time):
         """Goes on where the file ends, or after `head` in an empty file. A last line
-        that power loss cut short is kept and said to be that."""
+        that power loss cut short is kept and said to be that, now or, without space for
+        it, before the next entry."""
         self._fd, self._clock = fd, clock
-        found, self._torn = _end(fd)
+        found, self._torn, self._unended = _end(fd)
         self.head = found or head or Head(0, START)
-        if self._torn is not None:
+        try:
             self._recover()
+        except OSError:
+            pass
 
-    def add(self, who: str | dict, what: str, result: str, **detail) -> None:
-        """On disk when it returns. Raises OSError; what got no space is left out, and the
-        next entry that gets some says so."""
-        if self._torn is not None:
-            self._recover()
-        entry = {"n": self.head.entries + 1, "time": _stamp(self._clock()), "who": _bounded(who),
-                 "what": _bounded(what), "result": _bounded(result), "prev": self.head.hash}
+    def add(self, who: str | dict, what: str, result: str, /, *, by: str = "", **detail) -> None:
+        """On disk when it returns. `by`: at whose word, where that is not the writer's
+        own. Raises OSError; what got no space is left out, and the next entry that gets
+        some says so."""
+        self._recover()
+        self._add(who, what, result, by, detail)
+
+    def _add(self, who, what, result, by: str, detail: dict) -> None:
+        entry = {"n": self.head.entries + 1, "time": _stamp(self._clock()), "who": bounded(who),
+                 "what": bounded(what), "result": bounded(result), "prev": self.head.hash}
+        if by:
+            entry["by"] = bounded(by)
         if detail:
-            entry["detail"] = {k: _bounded(v) for k, v in detail.items()}
+            entry["detail"] = {str(k)[:_MAX_TEXT]: bounded(v) for k, v in detail.items()}
             if len(_text(entry)) > MAX_LINE - 100:
                 entry["detail"] = {"left out": len(_text(entry))}
         digest = _hash(entry)
-        data = (_text(entry | {"hash": digest}) + "\n").encode()
+        self._write((_text(entry | {"hash": digest}) + "\n").encode())
+        self.head = Head(entry["n"], digest)  # it is in the file, whatever became of the disk
+        os.fdatasync(self._fd)
+
+    def _write(self, data: bytes) -> None:
         written = os.write(self._fd, data)
         if written != len(data):
-            self._torn = data[:written]
+            self._torn.append(data[:written])
+            self._unended = True
             raise OSError(errno.ENOSPC, "the audit log has no space")
-        os.fdatasync(self._fd)
-        self.head = Head(entry["n"], digest)
 
     def _recover(self) -> None:
-        os.write(self._fd, b"\n")
-        torn, self._torn = self._torn, None
-        if torn:
-            self.add("wgpy", "recovered", "torn line", torn=hashlib.sha256(torn).hexdigest())
+        """Ends what was cut short, and says of each such line which it was."""
+        if self._unended:
+            os.write(self._fd, b"\n")
+            self._unended = False
+        if torn := self._torn[-_MAX_TORN:]:
+            self._add("wgpy", "recovered", "torn line", "", {"torn": [_digest(line) for line in torn]})
+            self._torn = []
 
-    def rotate(self, fd: int) -> None:
-        """Goes on in an empty file, which it takes over, and closes the one of before.
-        Where that has no space for its last line it stays with it. Raises OSError."""
-        try:
-            self.add("wgpy", "rotated", "ok")
-        except OSError:
-            os.close(fd)
-            raise
+    def rotate(self, following: Callable[[], int]) -> None:
+        """Goes on in an empty file, of which `following` gives the descriptor, and closes
+        the one of before. Without space for its last line, or without another file, it
+        stays with it. Raises OSError."""
+        self.add("wgpy", "rotated", "ok")
+        fd = following()
         os.close(self._fd)
         self._fd = fd
         self.add("wgpy", "continued", "ok")
@@ -98,16 +115,18 @@ def last_head(fd: int) -> Head | None:
     return _end(fd)[0]
 
 
-def _end(fd: int) -> tuple[Head | None, bytes | None]:
-    """The last entry, and what stands after the last newline: None for nothing, empty
-    for an entry that lacks only its newline."""
+def _end(fd: int) -> tuple[Head | None, list[bytes], bool]:
+    """The last entry, the lines after it, which are none, and whether a newline lacks."""
     size = os.fstat(fd).st_size
-    *lines, torn = os.pread(fd, 4 * MAX_LINE, max(0, size - 4 * MAX_LINE)).split(b"\n")
-    for line in [torn, *reversed(lines)]:
+    *lines, rest = os.pread(fd, 4 * MAX_LINE, max(0, size - 4 * MAX_LINE)).split(b"\n")
+    torn: list[bytes] = []
+    for line in [rest, *reversed(lines)]:
         entry = _entry(line)
         if entry is not None:
-            return Head(entry["n"], entry["hash"]), b"" if line is torn else torn or None
-    return None, torn or None
+            return Head(entry["n"], entry["hash"]), torn, bool(rest)
+        if line:
+            torn.insert(0, line)
+    return None, torn, bool(rest)
 
 
 def _stamp(seconds: float) -> str:
@@ -115,11 +134,12 @@ def _stamp(seconds: float) -> str:
     return f"{whole}.{int(seconds % 1 * 1000):03}Z"
 
 
-def _bounded(value, depth: int = 3):
+def bounded(value, depth: int = 3):
+    """What of a value goes into an entry: printable, and of limited length and depth."""
     if isinstance(value, dict) and depth:
-        return {str(k)[:_MAX_TEXT]: _bounded(v, depth - 1) for k, v in list(value.items())[:64]}
+        return {str(k)[:_MAX_TEXT]: bounded(v, depth - 1) for k, v in list(value.items())[:64]}
     if isinstance(value, (list, tuple)) and depth:
-        return [_bounded(v, depth - 1) for v in value[:64]]
+        return [bounded(v, depth - 1) for v in value[:64]]
     if value is None or isinstance(value, (bool, int, float)):
         return value
     return "".join(c if c.isprintable() else "?" for c in str(value)[:_MAX_TEXT])
@@ -176,7 +196,9 @@ def _follows(entry: dict, state: Head | None, place: str) -> None:
 
 
 def _excused(line: bytes, lines: list[bytes], number: int) -> bool:
-    """A line cut by power loss, of which the next one says so."""
-    after = _entry(lines[number]) if number < len(lines) else None
-    return (after is not None and after["what"] == "recovered"
-            and after.get("detail", {}).get("torn") == hashlib.sha256(line).hexdigest())
+    """A line cut by power loss or for want of space, of which the next entry says so."""
+    after = next((entry for later in lines[number:number + _MAX_TORN] if (entry := _entry(later)) is not None), None)
+    if after is None or after["what"] != "recovered":
+        return False
+    torn = after.get("detail", {}).get("torn")
+    return _digest(line) in (torn if isinstance(torn, list) else [torn])

@@ -13,13 +13,16 @@ _READ, _WRITE = 1, 4  # EPOLLIN, EPOLLOUT
 
 
 class Clients:
-    """`reply(client, block)` gives the text to answer a request with; it must not raise.
-    `may_be_long(start)` says of a request by its start whether its lines may have any
-    length up to MAX_REQUEST."""
+    """`reply(client, block)` gives the text to answer a request with, or None when
+    client.answer() will come later; it must not raise. `may_be_long(start)` says of a
+    request by its start whether its lines may have any length up to `longest`, which
+    bounds a request of that kind; others have at most `long`."""
 
-    def __init__(self, loop, reply: Callable[["Client", bytes], str],
-                 may_be_long: Callable[[bytes], bool] = lambda start: False):
-        self._loop, self.reply, self.may_be_long = loop, reply, may_be_long
+    def __init__(self, loop, reply: Callable[["Client", bytes], str | None],
+                 may_be_long: Callable[[bytes], bool] = lambda start: False, *, most: int = MAX_CLIENTS,
+                 long: int = MAX_REQUEST, longest: int = MAX_REQUEST):
+        self._loop, self.reply, self.may_be_long, self._most = loop, reply, may_be_long, most
+        self.long, self.longest = long, longest
         self._clients: dict[int, Client] = {}
 
     def __len__(self) -> int:
@@ -27,7 +30,7 @@ class Clients:
 
     def add(self, connection: socket.socket, who=None) -> None:
         """Takes over a non-blocking connection; `who` is for reply()."""
-        if len(self._clients) >= MAX_CLIENTS:
+        if len(self._clients) >= self._most:
             self.drop_idlest()
         client = Client(connection, self, who)
         self._clients[client.fd] = client
@@ -58,13 +61,19 @@ class Clients:
     def want(self, client: "Client", events: int) -> None:
         self._loop.watch(client.fd, events, client.ready)
 
+    def rest(self, client: "Client") -> None:
+        self._loop.forget(client.fd)
+
+    def has(self, client: "Client") -> bool:
+        return self._clients.get(client.fd) is client
+
     def close(self) -> None:
         for client in list(self._clients.values()):
             self.drop(client)
 
 
 class Client:
-    """While a reply waits to be written nothing more is read."""
+    """While a reply is awaited, or waits to be written, nothing more is read."""
 
     def __init__(self, connection: socket.socket, clients: Clients, who):
         self.socket, self.fd, self._clients, self.who = connection, connection.fileno(), clients, who
@@ -93,9 +102,21 @@ class Client:
             return
         block = self._next_request()
         if block is not None:
-            self._out += self._clients.reply(self, block).encode("ascii")
-            self._write()
+            self._clients.rest(self)
+            reply = self._clients.reply(self, block)
+            if reply is not None:
+                self.answer(reply)
         elif self._ended:
+            self._clients.drop(self)
+
+    def answer(self, text: str) -> None:
+        """Once for each request; a client that is gone meanwhile is passed over."""
+        if not self._clients.has(self):
+            return
+        self._out += text.encode("ascii")
+        try:
+            self._write()
+        except OSError:
             self._clients.drop(self)
 
     def _next_request(self) -> bytes | None:
@@ -103,7 +124,8 @@ class Client:
         if end < 0:
             line = len(self._in) - (self._in.rfind(b"\n") + 1)
             self._seen = len(self._in)
-            if len(self._in) > MAX_REQUEST or line > MAX_LINE and not self._clients.may_be_long(self._in[:16]):
+            free = self._clients.may_be_long(self._in[:16])
+            if len(self._in) > (self._clients.longest if free else self._clients.long) or line > MAX_LINE and not free:
                 raise ConnectionAbortedError("request too long")
             return None
         block = bytes(self._in[:end])

@@ -1,26 +1,24 @@
-"""Who may administer a node (I1, I3). The supervisor accepts connections, says whose
-they are and passes them on; here they are let in or turned away, and what they change
-is written down. Nothing of this listens on a network.
+"""Who may administer a node (I1, I3). The supervisor accepts connections, turns strangers
+away, says whose the others are and passes them on; here they are let in, and what they
+change is written down before it is done: what cannot be written down is refused. Nothing
+of this listens on a network.
 
 A request is the UAPI's, or `wgpy=1`, a line of JSON and a blank line; the answer to that
 is a line of JSON with "errno" and a blank line.
 """
 
 import errno
-import fcntl
 import grp
 import json
 import logging
-import os
 import socket
 import struct
-import time
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from wgpy.admin import uapi_server
-from wgpy.admin.audit import AuditLog
 from wgpy.admin.clients import Client, Clients
+from wgpy.admin.pen import Pen, Written
 from wgpy.config import uapi
 from wgpy.config.model import SetRequest
 from wgpy.config.values import short_key
@@ -30,9 +28,8 @@ log = logging.getLogger("wgpy")
 
 ADMIN_GROUP = "wgpy-admin"
 JSON = b"wgpy=1\n"
-MAX_STRANGERS = 8        # connections of people without permission, at a time
-REFUSALS_EVERY = 60.0    # s between two entries about the same uid
-_MAX_REMEMBERED = 256    # uids
+MAX_SET = 256 << 10      # bytes of a UAPI request: some 10,000 allowed IPs, read in 0.2 s
+MAX_COMMAND = 4 << 20    # bytes: a site file's text, quoted
 _SO_PEERGROUPS = 59
 
 
@@ -78,116 +75,164 @@ def admin_gid() -> int | None:
         return None
 
 
-class Refusals:
-    """Keeps somebody who is turned away again and again from filling the audit log."""
+def allowed(who: Who, gid: int | None) -> bool:
+    """Root, and the members of the administrators' group."""
+    return who.uid == 0 or gid is not None and gid in (who.gid, *who.groups)
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic):
-        self._clock, self._last, self._untold = clock, {}, {}
 
-    def note(self, uid: int) -> int:
-        """How many refusals to write down now; 0: not yet."""
-        now, count = self._clock(), self._untold.get(uid, 0) + 1
-        if uid not in self._last and len(self._last) >= _MAX_REMEMBERED:
-            oldest = min(self._last, key=self._last.get)
-            del self._last[oldest]
-            self._untold.pop(oldest, None)
-        if now - self._last.get(uid, -REFUSALS_EVERY) < REFUSALS_EVERY:
-            self._untold[uid] = count
-            return 0
-        self._last[uid], self._untold[uid] = now, 0
-        return count
+def refusal(block: bytes) -> str:
+    """To whatever somebody without permission asks."""
+    if block.startswith(JSON):
+        return _json({"errno": errno.EACCES, "error": "permission denied"})
+    return uapi.reply_errno(errno.EACCES, to_set=block.startswith(b"set="))
+
+
+class Change(NamedTuple):
+    """A change that was looked at and could be carried out: what the trail is to say of
+    it, and what does it, whose answer may have an "audit" of its own for the outcome."""
+    detail: dict
+    carry_out: Callable[[], dict]
 
 
 class Gate:
-    """`uapi_handler` has apply, describe and metrics as for UapiServer; `commands` maps
-    names to functions of the request's object that return an object, or raise WgpyError
-    or OSError; those in `changing` are written down whatever comes of them."""
+    """`uapi_handler` has apply, describe and metrics as for UapiServer, and check(request)
+    for what apply would refuse. `commands` maps names to functions of the request's
+    object that return an object, or raise WgpyError or OSError; those in `changing` change
+    nothing themselves and return a Change."""
 
-    def __init__(self, loop, audit: AuditLog, admin_gid: int | None, uapi_handler,
-                 commands: Mapping[str, Callable[[dict], dict]], changing: frozenset[str],
-                 clock: Callable[[], float] = time.monotonic):
-        self.audit, self._gid, self._handler = audit, admin_gid, uapi_handler
+    def __init__(self, loop, pen: Pen, gid: int | None, uapi_handler,
+                 commands: Mapping[str, Callable[[dict], dict]], changing: Mapping[str, Callable[[dict], Change]]):
+        self._pen, self._gid, self._handler = pen, gid, uapi_handler
         self._commands, self._changing = commands, changing
-        self._refusals = Refusals(clock)
-        self._admins = Clients(loop, self._reply, lambda start: start.startswith(JSON))
-        self._strangers = Clients(loop, self._refuse)
+        self._admins = Clients(loop, self._reply, lambda start: start.startswith(JSON), long=MAX_SET, longest=MAX_COMMAND)
 
     def connect(self, who: Who, connection: socket.socket) -> None:
-        """Takes over a connection that the supervisor accepted."""
-        descriptor = connection.fileno()
-        # not setblocking(): its ioctl is none of the system calls of a jailed room
-        fcntl.fcntl(descriptor, fcntl.F_SETFL, fcntl.fcntl(descriptor, fcntl.F_GETFL) | os.O_NONBLOCK)
-        if self.allows(who):
+        """Takes over a non-blocking connection that the supervisor accepted."""
+        if allowed(who, self._gid):
             self._admins.add(connection, who)
             return
-        if len(self._strangers) >= MAX_STRANGERS:
-            self._strangers.drop_idlest()
-        self._strangers.add(connection, who)
-        if count := self._refusals.note(who.uid):
-            self.record(who, "connect", "refused", **({"times": count} if count > 1 else {}))
-
-    def allows(self, who: Who) -> bool:
-        return who.uid == 0 or self._gid in (who.gid, *who.groups)
+        connection.close()
+        self.record(who, "connect", "refused")
 
     def record(self, who: Who | str, what: str, result: str, **detail) -> None:
-        try:
-            self.audit.add(who if isinstance(who, str) else who.entry(), what, result, **detail)
-        except OSError as e:
-            log.error("audit log: %s", e.strerror)
+        """Of what has happened already."""
+        self._pen.write(_name(who), what, result, _complain, **detail)
 
     def close(self) -> None:
         self._admins.close()
-        self._strangers.close()
 
-    def _refuse(self, client: Client, block: bytes) -> str:
+    def _reply(self, client: Client, block: bytes) -> str | None:
         if block.startswith(JSON):
-            return _json({"errno": errno.EACCES, "error": "permission denied"})
-        return uapi.reply_errno(errno.EACCES, to_set=block.startswith(b"set="))
-
-    def _reply(self, client: Client, block: bytes) -> str:
-        if block.startswith(JSON):
-            return _json(self._command(client.who, block[len(JSON):]))
+            return self._command(client, block[len(JSON):])
         if not block.startswith(b"set="):
             return uapi_server.answer(self._handler, block)
-        reply = uapi_server.answer(self._handler, block)
-        code = abs(int(reply.strip().removeprefix("errno=")))
-        self.record(client.who, "set", errno.errorcode.get(code, str(code)) if code else "ok", **_summary(block))
-        return reply
+        self._set(client, block)
+        return None
 
-    def _command(self, who: Who, text: bytes) -> dict:
+    def _set(self, client: Client, block: bytes) -> None:
+        def answer(failure: dict | None, _: dict) -> str:
+            return uapi.reply_errno(failure["errno"] if failure else 0, to_set=True)
+        summary: dict = {}
+
+        def prepare() -> Change:
+            try:
+                request = uapi.parse_request(block)
+            except WgpyError as e:
+                summary["error"] = str(e)
+                raise
+            summary.update(_summary(request))
+            self._handler.check(request)
+            return Change(summary, lambda: self._handler.apply(request) or {})
+        self._change(client, "set", prepare, answer, summary)
+
+    def _command(self, client: Client, text: bytes) -> str | None:
         try:
             request = json.loads(text)
             name = request["cmd"]
-            command = self._commands[name]
+            changes = name in self._changing
+            command = self._changing[name] if changes else self._commands[name]
         except (ValueError, TypeError, KeyError, RecursionError):
-            return {"errno": errno.EINVAL, "error": "no such command"}
-        detail, answer = {}, {}
-        try:
-            answer = command(request) or {}
-            detail = answer.pop("audit", {})
-            failure = None
-        except WgpyError as e:
-            failure = {"errno": errno.EINVAL, "error": str(e)}
-        except OSError as e:
-            failure = {"errno": e.errno or errno.EIO, "error": e.strerror or "failed"}
-        except Exception:
-            log.exception("admin: internal error")
-            failure = {"errno": errno.EIO, "error": "internal error"}
-        if name in self._changing:
-            self.record(who, name, failure["error"] if failure else "ok", **detail)
-        return failure or {"errno": 0} | answer
+            return _json({"errno": errno.EINVAL, "error": "no such command"})
+        if name == "audit":
+            self._pen.head(lambda w: client.answer(_json(_failed(w) or {"entries": w.head.entries, "hash": w.head.hash})))
+            return None
+        if changes:
+            self._change(client, name, lambda: command(request),
+                         lambda failure, answer: _json(failure or {"errno": 0} | answer), {})
+            return None
+        failure, answer = _attempt(lambda: command(request) or {})
+        return _json(failure or {"errno": 0} | answer)
+
+    def _change(self, client: Client, what: str, prepare: Callable[[], Change],
+                reply: Callable[[dict | None, dict], str], refused: dict) -> None:
+        """Looked at; written down; carried out; its outcome written down; answered.
+        `refused`: what the trail says of one that was refused when it was looked at."""
+        who = _name(client.who)
+
+        def finish(failure: dict | None, answer: dict, **detail) -> None:
+            result = _result(what, failure)
+
+            def told(written: Written) -> None:
+                _complain(written)
+                client.answer(reply(failure, answer))
+            self._pen.write(who, what, result, told, **detail)
+
+        def carry_out(written: Written) -> None:
+            if failure := _failed(written):
+                log.error("%s is refused: %s", what, failure["error"])
+                client.answer(reply(failure, {}))
+                return
+            failure, answer = _attempt(change.carry_out)
+            finish(failure, answer, of=written.head.entries, **answer.pop("audit", {}))
+
+        failure, change = _attempt(prepare)
+        if failure:
+            finish(failure, {}, **refused)
+        else:
+            self._pen.write(who, what, "asked", carry_out, **change.detail)
+
+
+def _attempt(action: Callable):
+    """(None, what it returns), or (the failure, nothing)."""
+    try:
+        return None, action()
+    except WgpyError as e:
+        return {"errno": errno.EINVAL, "error": str(e)}, {}
+    except OSError as e:
+        return {"errno": e.errno or errno.EIO, "error": e.strerror or "failed"}, {}
+    except Exception:
+        log.exception("admin: internal error")
+        return {"errno": errno.EIO, "error": "internal error"}, {}
+
+
+def _result(what: str, failure: dict | None) -> str:
+    if failure is None:
+        return "ok"
+    log.error("%s: %s", what, failure["error"])
+    return errno.errorcode.get(failure["errno"], str(failure["errno"])) if what == "set" else failure["error"]
+
+
+def _failed(written: Written) -> dict | None:
+    if not written.errno:
+        return None
+    return {"errno": written.errno, "error": f"the audit trail cannot be written ({written.error}): nothing was changed"}
+
+
+def _complain(written: Written) -> None:
+    if written.errno:
+        log.error("audit log: %s", written.error)
+
+
+def _name(who: Who | str) -> str | dict:
+    return who if isinstance(who, str) else who.entry()
 
 
 def _json(answer: dict) -> str:
     return json.dumps(answer) + "\n\n"
 
 
-def _summary(block: bytes) -> dict:
-    """What a set request wanted to change; never a key that is secret."""
-    try:
-        request = uapi.parse_request(block)
-    except WgpyError as e:
-        return {"error": str(e)}
+def _summary(request) -> dict:
+    """What a set request wants to change; never a key that is secret."""
     assert isinstance(request, SetRequest)
     device = [k for k in ("private_key", "listen_port", "fwmark") if getattr(request, k) is not None]
     peers = {}

@@ -205,8 +205,9 @@ def verify(node_or_file: str, head: str | None, json_: bool) -> None:
 
 def _trail(node_or_file: str) -> list[Path]:
     from wgpy.config.site import load
-    from wgpy.daemon.admin import state_dir, trails
+    from wgpy.daemon.admin import state_dir
     from wgpy.daemon.node import run_dir
+    from wgpy.daemon.trail import trails
     path = Path(node_or_file)
     if path.is_file() and path.suffix != ".toml":
         return [path]

@@ -14,14 +14,16 @@ class Keys:
     """Takes the descriptor `keys` out of `fds`: the sealed key store, opened as
     wgpy.crypto.unlock says. Or `key`, for labs: a memfd with the private key, 32 raw
     bytes, then for each pre-shared key its name, padded to 32 bytes with zeros, and 32
-    bytes. WgpyError if there is neither, or it does not open."""
+    bytes. WgpyError if there is neither, or it does not open. `descriptors`: of the store."""
 
     def __init__(self, fds: dict[str, int], kept: unlock.Kept, node: str = ""):
         self.store: KeyStore | None = None
+        self.descriptors: tuple[int, ...] = ()
         self.psks: Mapping[str, bytes | bytearray] = {}
         if "keys" in fds:
             self._kept = kept
-            self.store = unlock.open_inherited(FileSlot(fds.pop("keys")), fds, node, kept)
+            self.descriptors = (fds.pop("keys"),)
+            self.store = unlock.open_inherited(FileSlot(self.descriptors[0]), fds, node, kept)
             if not self.store.document.private_key:
                 raise WgpyError("the key store has no private key: wgpy site seal FILE makes one")
             self.private_key, self.psks = bytes(self.store.document.private_key), self.store.document.psks

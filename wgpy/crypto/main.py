@@ -8,13 +8,14 @@ from collections.abc import Callable
 
 from wgpy._fast.plane import Plane
 from wgpy._fast.ports import Pump
-from wgpy.admin.audit import AuditLog, last_head
 from wgpy.admin.gate import Gate, Who
+from wgpy.admin.pen import Pen
 from wgpy.config import site as site_file
+from wgpy.config.model import SetRequest
 from wgpy.config.site_model import Site
 from wgpy.crypto import report
 from wgpy.crypto.clock import now
-from wgpy.crypto.commands import CHANGING, Administration, difference
+from wgpy.crypto.commands import Administration
 from wgpy.crypto.engine import Engine
 from wgpy.crypto.keys import Keys
 from wgpy.crypto.sites import request
@@ -32,8 +33,8 @@ MAX_PEERS, MAX_PREFIXES = 1024, 131072
 
 
 class Room(PumpRoom):
-    """options: aead, queues, admin_gid. Descriptors: `site`, the site file's text; the rings; those
-    of Keys; `audit`, the log to append to, and `audit.old`, the one that it follows.
+    """options: aead, queues; admin_gid, the administrators' group, and `audited`, whether there is
+    administration at all. Descriptors: `site`, the site file's text; the rings; those of Keys.
 
     `requests` maps the first key of a message of the supervisor to what is done with it
     and with its descriptors, by name; what is left of those is closed."""
@@ -46,7 +47,9 @@ class Room(PumpRoom):
         self.requests: dict[str, Callable[[dict, dict[str, int]], None]] = {
             "ask": self._answer, "site": self._new_site,
             "network": lambda message, _: self.engine.network_changed(message["network"] == "moved"),
-            "connect": lambda *_: self.connect(), "admin": self._admit, "audit": self._new_audit}
+            "connect": lambda *_: self.connect(), "admin": self._admit,
+            "pen": lambda message, _: self.pen.answered(message)}
+        self.pen = Pen(channel.send)
         self.gate: Gate | None = None
 
     def as_root(self) -> None:
@@ -79,6 +82,9 @@ class Room(PumpRoom):
         self.loop.watch(self.channel.fileno(), READ, self._message)
         self.loop.next_deadline, self.loop.on_deadline = self.engine.next_deadline, self.engine.on_deadline
 
+    def writable(self) -> tuple[int, ...]:
+        return self.keys.descriptors
+
     def run(self) -> None:
         self.loop.run()
 
@@ -99,13 +105,17 @@ class Room(PumpRoom):
 
     def configure(self, site: Site, before: Site | None) -> None:
         """WgpyError, with nothing changed, for what cannot be carried out whole."""
+        self.engine.apply(self.wanted(site, before))
+        self.site = site
+
+    def wanted(self, site: Site, before: Site | None) -> SetRequest:
+        """What configure() would apply; WgpyError as from there."""
         try:
             wanted = request(site, self.keys.psks, before, None if before else self.keys.private_key)
         except KeyError as e:
             raise WgpyError(f"no pre-shared key named {e.args[0]!r} in the key store") from None
         self.engine.check(wanted)
-        self.engine.apply(wanted)
-        self.site = site
+        return wanted
 
     def _message(self, _events: int) -> None:
         try:
@@ -135,13 +145,12 @@ class Room(PumpRoom):
     def _new_site(self, message: dict, fds: dict[str, int]) -> None:
         if "site" not in fds:
             return
-        before, refused = self.site, ""
+        refused = ""
         try:
-            self.configure(read_site(fds.pop("site")), before)
+            self.configure(read_site(fds.pop("site")), self.site)
             log.info("new site file: %d sites", len(self.site.peers))
         except WgpyError as e:
             refused = str(e)
-        self._record("site file", refused or "ok", **difference(before, self.site) if not refused else {})
         self.channel.send({"site": refused})
 
     def _raise_floor(self, greatest_stamp: int) -> None:
@@ -152,20 +161,12 @@ class Room(PumpRoom):
 
     # administration
 
-    def _record(self, what: str, result: str, **detail) -> None:
-        if self.gate is not None:
-            self.gate.record("supervisor", what, result, **detail)
-
     def _open_gate(self) -> None:
-        if "audit" not in self.fds:
+        if not self.options.get("audited"):
             return
-        old = self.fds.pop("audit.old", None)
-        audit = AuditLog(self.fds.pop("audit"), last_head(old) if old is not None else None)
-        if old is not None:
-            os.close(old)
         administration = Administration(self)
-        self.gate = Gate(self.loop, audit, self.options.get("admin_gid"), administration,
-                         administration.commands, CHANGING)
+        self.gate = Gate(self.loop, self.pen, self.options.get("admin_gid"), administration,
+                         administration.commands, administration.changing)
         healed = self.keys.store is not None and self.keys.store.healed
         self.gate.record("wgpy", "start", "ok", **({"key store": "an interrupted write was made good"} if healed else {}))
 
@@ -173,13 +174,6 @@ class Room(PumpRoom):
         who = Who.parse(message["admin"])
         if self.gate is not None and "connection" in fds:
             self.gate.connect(who, socket.socket(fileno=fds.pop("connection")))
-
-    def _new_audit(self, message: dict, fds: dict[str, int]) -> None:
-        if self.gate is not None and "audit" in fds:
-            try:
-                self.gate.audit.rotate(fds.pop("audit"))
-            except OSError as e:
-                log.error("audit log: %s", e.strerror)
 
 
 def read_site(fd: int) -> Site:

@@ -1,6 +1,5 @@
-"""The supervisor's part of administration: it opens files for crypto and accepts
-connections for it, and reads nothing of what is in them. Metrics it serves itself, from
-the statuses that it has."""
+"""The supervisor's part of administration: it opens the key store for crypto, unread, and
+accepts connections, see door.py. Metrics it serves itself, from the statuses that it has."""
 
 import fcntl
 import json
@@ -13,19 +12,17 @@ from collections.abc import Callable
 from pathlib import Path
 
 from wgpy.admin import metrics, uapi_server
-from wgpy.admin.gate import Who
 from wgpy.admin.uapi_server import socket_path
 from wgpy.config.site_model import Site
 from wgpy.daemon.supervisor_net import inside
+from wgpy.daemon.trail import Trail
 from wgpy.errors import HostError, WgpyError
 from wgpy.isolate import nft
 from wgpy.loop import READ, WRITE, Loop
 
 log = logging.getLogger("wgpy")
 
-KEYS, AUDIT = "keys.sealed", "audit.log"
-AUDIT_BYTES = 8 << 20  # a trail is rotated when it is longer
-_OLD_TRAILS = 999
+KEYS = "keys.sealed"
 _MAX_REQUEST = 4096
 _MAX_SCRAPERS = 4
 _FRESH = 1.0  # s for which a document is shown again
@@ -43,41 +40,16 @@ class State:
 
     def __init__(self, directory: Path):
         """HostError when there is no key store, or another process has it."""
-        self._directory = directory
         self.keys = open_keys(directory)
-        self.audit = self._open(AUDIT)
+        self.trail = Trail(directory)
 
     def give(self) -> dict[str, int]:
         """New descriptors for a start of crypto."""
-        fds = {"keys": os.dup(self.keys), "audit": os.dup(self.audit)}
-        old = self._trail(self._count())
-        if old is not None:
-            fds["audit.old"] = os.open(old, os.O_RDONLY | os.O_CLOEXEC)
-        return fds
-
-    def rotate(self) -> int | None:
-        """A descriptor of the next file once the trail has grown long. OSError."""
-        if os.fstat(self.audit).st_size < AUDIT_BYTES or self._count() >= _OLD_TRAILS:
-            return None
-        fresh = self._open(f"{AUDIT}.new")
-        os.rename(self._directory / AUDIT, self._directory / f"{AUDIT}.{self._count() + 1:03}")
-        os.rename(self._directory / f"{AUDIT}.new", self._directory / AUDIT)
-        os.close(self.audit)
-        self.audit = fresh
-        return os.dup(self.audit)
+        return {"keys": os.dup(self.keys)}
 
     def close(self) -> None:
         os.close(self.keys)
-        os.close(self.audit)
-
-    def _open(self, name: str) -> int:
-        return os.open(self._directory / name, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
-
-    def _count(self) -> int:
-        return len(trails(self._directory)) - 1
-
-    def _trail(self, number: int) -> Path | None:
-        return self._directory / f"{AUDIT}.{number:03}" if number else None
+        self.trail.close()
 
 
 def open_keys(directory: Path) -> int:
@@ -97,29 +69,25 @@ def open_keys(directory: Path) -> int:
         raise HostError(f"{path}: {e.strerror}") from None
 
 
-def trails(directory: Path) -> list[Path]:
-    """The files of the audit trail, the oldest first."""
-    return sorted(directory.glob(f"{AUDIT}.[0-9][0-9][0-9]")) + [directory / AUDIT]
-
-
 class Sockets:
     """admin.sock, the same under the name that wg(8) looks for, and metrics.sock."""
 
-    def __init__(self, loop: Loop, run_dir: Path, node: str, send: Callable[[dict, dict[str, int]], bool],
+    def __init__(self, loop: Loop, run_dir: Path, node: str, admit: Callable[[socket.socket], None],
                  document: Callable[[], dict]):
-        """Raises OSError, HostError."""
-        self._loop, self._send, self._document = loop, send, _now_and_then(document)
+        """`admit(connection)` takes over a connection to admin.sock. Raises OSError,
+        HostError."""
+        self._loop, self._document = loop, _now_and_then(document)
         self._run_dir = run_dir
         self._open: list[tuple[socket.socket, Path]] = []
         self._scrapers: dict[int, socket.socket] = {}
         try:
-            self._listen(run_dir / "admin.sock", 0o666, self._admin)
+            self._listen(run_dir / "admin.sock", 0o666, admit)
             self._listen(run_dir / "metrics.sock", 0o666, self._scrape)
         except (OSError, WgpyError):
             self.close()
             raise
         try:
-            self._listen(Path(socket_path(node)), 0o666, self._admin)
+            self._listen(Path(socket_path(node)), 0o666, admit)
         except (OSError, WgpyError) as e:
             log.warning("wg(8) will not find the node: %s", e)
 
@@ -155,15 +123,6 @@ class Sockets:
             return
         connection.setblocking(False)
         ready(connection)
-
-    def _admin(self, connection: socket.socket) -> None:
-        """Passed on unread, with the kernel's word for whose it is."""
-        with connection:
-            try:
-                who = Who.of(connection)
-            except OSError:
-                return
-            self._send({"admin": who.as_message()}, {"connection": connection.fileno()})
 
     # metrics over HTTP, one answer a connection
 

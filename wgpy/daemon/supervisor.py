@@ -15,11 +15,14 @@ from contextlib import nullcontext
 from pathlib import Path
 
 from wgpy.admin.gate import admin_gid
+from wgpy.config.site_changes import difference
 from wgpy.config.site_model import Site
 from wgpy.daemon.admin import Sockets, State, firewall_counters
+from wgpy.daemon.door import Door
 from wgpy.daemon.pumps import queues
 from wgpy.daemon.supervisor_net import Namespaces, inside
 from wgpy.daemon.supervisor_room import RoomProcess, clean
+from wgpy.daemon.trail import Scribe
 from wgpy.errors import WgpyError
 from wgpy.isolate import kernel
 from wgpy.loop import READ, Loop
@@ -49,7 +52,7 @@ class Supervisor:
                  load: Callable[[], tuple[Site, bytes]] | None = None, state: State | None = None):
         self.site, self._text, self._run_dir, self._load = site, text, run_dir, load
         self.credentials = credentials or {}
-        self._state, self._sockets = state, None
+        self._state, self._sockets, self._door = state, None, None
         self.loop, self.net = Loop(), Namespaces(site)
         self.on_ready: Callable[[], None] = lambda: None
         self.on_failed: Callable[[str], None] = lambda reason: None
@@ -62,6 +65,8 @@ class Supervisor:
         self._written = ""
         self._offered: list[tuple[Site, bytes]] = []
         self._reloads = {"count": 0, "refused": ""}
+        self._admin_gid = admin_gid()
+        self._scribe = Scribe(state.trail, self.after, lambda m: self.rooms["crypto"].send(m)) if state else None
         self.rooms = {name: RoomProcess(self.loop, name, give, self._message, self._ended)
                       for name, give in zip(ROOMS, (self._give_crypto, self._give_black, self._give_red))}
         self.loop.next_deadline = lambda: int(self._timers[0][0] * 1e9) if self._timers else None
@@ -81,7 +86,8 @@ class Supervisor:
             self.net.ensure()
             for name in (self.net.black, self.net.red, None):
                 self._monitor(name)
-            self._sockets = Sockets(self.loop, self._run_dir, self.site.node.name, self.rooms["crypto"].send,
+            self._door = Door(self.loop, self.rooms["crypto"].send, self._admin_gid, self._state and self._state.trail)
+            self._sockets = Sockets(self.loop, self._run_dir, self.site.node.name, self._door.admit,
                                     lambda: self.describe() | {"firewall": firewall_counters(self.site.node.name)})
             for room in self.rooms.values():
                 room.start()
@@ -112,8 +118,9 @@ class Supervisor:
         for room in self.rooms.values():
             room.kill()
         self._wait_for_rooms(5.0)
-        if self._sockets is not None:
-            self._sockets.close()
+        for opened in (self._sockets, self._door):
+            if opened is not None:
+                opened.close()
         for s in self._monitors:
             self.loop.forget(s.fileno())
             s.close()
@@ -152,7 +159,10 @@ class Supervisor:
         fds = self._ring_ends("crypto") | {"site": _descriptor(self._text)}
         fds |= {name: os.dup(fd) for name, fd in self.credentials.items()}
         fds |= self._state.give() if self._state else {}
-        return {"aead": os.environ.get("WGPY_AEAD"), "queues": queues(), "admin_gid": admin_gid()}, fds
+        if self._scribe:
+            self._scribe.restarted()
+        return {"aead": os.environ.get("WGPY_AEAD"), "queues": queues(), "admin_gid": self._admin_gid,
+                "audited": self._state is not None}, fds
 
     def _ring_ends(self, room: str) -> dict[str, int]:
         fds: dict[str, int] = {}
@@ -171,12 +181,22 @@ class Supervisor:
         if "failed" in message:
             self._look_soon()
             room.kill()
+        elif "pen" in message and room.name == "crypto" and self._scribe:
+            self._write_down(message)
         elif message.get("reload") is True and room.name == "crypto":
             self.reload()
         elif room.name == "crypto" and isinstance(message.get("site"), str):
             self._take_over(clean(message["site"]))
         elif message.get("ready") is True:
             self._ready(room)
+
+    def _write_down(self, message: dict) -> None:
+        self.rooms["crypto"].uncounted()  # the scribe counts them
+        try:
+            self._scribe.asked(message)
+        except WgpyError as e:
+            log.error("crypto: %s: killed", e)
+            self.rooms["crypto"].kill()
 
     def _ready(self, room: RoomProcess) -> None:
         if room.name != "red" and self.rooms["crypto"].state == self.rooms["black"].state == "ready":
@@ -232,12 +252,6 @@ class Supervisor:
     def _metrics(self) -> None:
         self.after(METRICS, self._metrics)
         self._sockets.write_metrics()
-        try:
-            if self._state and (audit := self._state.rotate()) is not None:
-                self.rooms["crypto"].send({"audit": "rotated"}, {"audit": audit})
-                os.close(audit)
-        except OSError as e:
-            log.error("audit log: %s", e.strerror)
 
     # the network
 
@@ -277,14 +291,19 @@ class Supervisor:
             self.after(TICK, self._look_soon)
 
     def reload(self) -> None:
-        """Takes over a changed site file; peers that stay keep their sessions. Crypto is
-        asked first: it may lack a key, and could not start again with such a file."""
+        """Takes over a changed site file, once the trail says so; peers that stay keep
+        their sessions. Crypto is asked first: it may lack a key, and could not start again
+        with such a file."""
         try:
             site, text = self._load()
             self.net.check(site)
             fd = _descriptor(text)
         except (OSError, WgpyError) as e:
             self._reloaded(str(e))
+            return
+        if refused := self._record("asked", **difference(self.site, site)):
+            os.close(fd)
+            self._reloaded(f"the audit trail cannot be written ({refused})", told=False)
             return
         self._offered.append((site, text))
         if not self.rooms["crypto"].send({"site": "changed"}, {"site": fd}):
@@ -304,7 +323,13 @@ class Supervisor:
                 refused = str(e)
         self._reloaded(refused)
 
-    def _reloaded(self, refused: str) -> None:
+    def _record(self, result: str, **detail) -> str:
+        """Of the site file; why it is not written down."""
+        return self._state.trail.add("supervisor", "site file", result, **detail) if self._state else ""
+
+    def _reloaded(self, refused: str, told: bool = True) -> None:
+        if told:
+            self._record(refused or "ok")
         if refused:
             log.error("the site file is not taken over: %s", refused)
         self._reloads = {"count": self._reloads["count"] + 1, "refused": refused}
@@ -315,6 +340,7 @@ class Supervisor:
     def describe(self) -> dict:
         return {"node": self.site.node.name, "mode": self.site.node.mode, "pid": os.getpid(),
                 "up": self._up, "missing": self.net.missing(), "reloads": self._reloads,
+                "audit": self._state.trail.error if self._state else "",
                 "rooms": {r.name: {"state": r.state, "pid": r.pid, "restarts": max(r.restarts, 0),
                                    "status": r.status} for r in self.rooms.values()}}
 

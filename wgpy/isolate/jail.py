@@ -7,7 +7,7 @@ import resource
 import signal
 import tempfile
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from wgpy.errors import HostError
 from wgpy.isolate import kernel, seccomp
@@ -47,17 +47,18 @@ def enter(room: str, as_root: Callable[[], None]) -> None:
     resource.setrlimit(resource.RLIMIT_NPROC, (64, 64))
 
 
-def lock(room: str) -> None:
+def lock(room: str, writable: Iterable[int] = ()) -> None:
     """The last step, when the room has all it needs: no capabilities, no files, and
-    only the system calls of its list. Irrevocable, and only for threads that are made
-    afterwards: HostError when there are others already."""
+    only the system calls of its list, which write in the midst of `writable` only.
+    Irrevocable, and only for threads that are made afterwards: HostError when there are
+    others already."""
     if len(threading.enumerate()) > 1:
         raise HostError("a room must not have threads before it is locked")
     kernel.prctl(kernel.PR_SET_DUMPABLE, 0)
     kernel.drop_capabilities()
     kernel.prctl(kernel.PR_SET_NO_NEW_PRIVS, 1)
     kernel.landlock_everything()
-    seccomp.allow_only(room)
+    seccomp.allow_only(room, writable)
 
 
 def _lock_memory() -> None:

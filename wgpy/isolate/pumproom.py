@@ -39,6 +39,10 @@ class PumpRoom:
     def start(self) -> None:
         pass
 
+    def writable(self) -> tuple[int, ...]:
+        """Descriptors of files in whose midst it writes when it is locked."""
+        return ()
+
     def launch(self) -> None:
         """Starts the pumps. Not before the lock: capabilities, Landlock and system call
         filter are each thread's own, and only threads made later inherit them."""

@@ -35,7 +35,7 @@ def main() -> None:
         running = module.Room(channel, options, fds)
         jail.enter(room, running.as_root)
         running.start()
-        jail.lock(room)
+        jail.lock(room, running.writable())
     except (WgpyError, OSError) as e:
         sys.exit(f"{room}: {e}")
     gc.collect()
