@@ -48,10 +48,10 @@ class Host:
         self._do(f"address {address}", self._ip.addr, "add", index=self.index(name), address=host,
                  prefixlen=int(cidr), family=family(host))
 
-    def addresses(self, name: str) -> list[str]:
-        """Global addresses of the interface, as "address/cidr"."""
+    def addresses(self, name: str, *, of_the_link: bool = False) -> list[str]:
+        """Global addresses of the interface, as "address/cidr"; link-local ones if wanted."""
         return [f"{a.get_attr('IFA_ADDRESS')}/{a['prefixlen']}"
-                for a in self._ip.get_addr(index=self.index(name)) if a["scope"] != 253]
+                for a in self._ip.get_addr(index=self.index(name)) if of_the_link or a["scope"] != _SCOPE_LINK]
 
     def bring_up(self, name: str, mtu: int) -> None:
         self._do(f"MTU {mtu}", self._ip.link, "set", index=self.index(name), mtu=mtu, state="up")

@@ -115,7 +115,7 @@ class Up:
         if not record.done.firewall:
             guard.unguard(name)
         record.note(mark=mark, firewall=True)
-        guard.guard(name, v6, mark, host.addresses(name))
+        guard.guard(name, v6, mark, host.addresses(name, of_the_link=True))
         af = socket.AF_INET6 if v6 else socket.AF_INET
         place = host.place_for_rules(af)
         record.note(rules=(*record.done.rules, (int(af), place)))

@@ -11,9 +11,10 @@ import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from wgpy.admin.uapi_server import SOCKET_DIR
 from wgpy.errors import HostError
 
-DIRECTORY = Path("/run/wgpy-tunnels")
+DIRECTORY = Path(SOCKET_DIR)  # beside the sockets: what shares their names shares these
 _LIMIT = 1 << 20  # bytes of a record
 
 
@@ -35,13 +36,13 @@ class Record:
     """A context in which the tunnel is ours. Raises HostError when another has it."""
 
     def __init__(self, name: str):
-        self._name, self._path = name, DIRECTORY / f"{name}.json"
+        self._name, self._path = name, DIRECTORY / f"{name}.up"
         self._fd = -1
         self.done: Done | None = None  # None: nobody is known to have brought it up
 
     def __enter__(self) -> "Record":
         try:
-            DIRECTORY.mkdir(mode=0o700, exist_ok=True)
+            DIRECTORY.mkdir(mode=0o755, parents=True, exist_ok=True)
             while not self._locked():
                 pass
         except PermissionError:
@@ -99,7 +100,7 @@ def _parsed(data: bytes) -> Done | None:
 def marks() -> set[int]:
     """The packet marks of all tunnels that are recorded, up or left behind."""
     try:
-        found = [_parsed(p.read_bytes()) for p in DIRECTORY.glob("*.json")]
+        found = [_parsed(p.read_bytes()) for p in DIRECTORY.glob("*.up")]
     except OSError:
         return set()
     return {d.mark for d in found if d and d.mark}
@@ -108,7 +109,7 @@ def marks() -> set[int]:
 def recorded_file(name: str) -> str:
     """The file that a tunnel was brought up with, "" where that is not known."""
     try:
-        done = _parsed((DIRECTORY / f"{name}.json").read_bytes())
+        done = _parsed((DIRECTORY / f"{name}.up").read_bytes())
     except OSError:
         return ""
     return done.file if done else ""
