@@ -7,8 +7,8 @@ import time
 from contextlib import suppress
 
 import pytest
-from scapy.layers.inet import IP, TCP, UDP
-from scapy.layers.inet6 import IPv6
+from scapy.layers.inet import ICMP, IP, TCP, UDP
+from scapy.layers.inet6 import ICMPv6DestUnreach, IPv6
 from site_files import LIMA, edited, site_of
 from wgpy.isolate.nft import black_rules, red_rules
 from wgpy.lab.netns import Netns, join
@@ -124,6 +124,13 @@ def segment(source: str, target: str, flags: str = "R"):
     """TCP; a reset without a connection is what conntrack calls invalid."""
     layer = IPv6 if ":" in target else IP
     return layer(src=source, dst=target) / TCP(sport=40000, dport=9, flags=flags)
+
+
+def error(source: str, target: str, quoted):
+    """ICMP: the packet that is quoted did not find its way."""
+    if ":" in target:
+        return IPv6(src=source, dst=target) / ICMPv6DestUnreach() / quoted
+    return IP(src=source, dst=target) / ICMP(type=3, code=1) / quoted
 
 
 def bound(ns: Netns, address: str, port: int, kind=socket.SOCK_DGRAM, timeout: float = 2):

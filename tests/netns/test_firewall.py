@@ -351,7 +351,7 @@ def test_replacing_rules_keeps_connections_and_one_table(house):
         server.sendto(b"2", sender)
         assert client.recv(9) == b"2"
     tables = house.black.run("nft", "list", "tables").stdout.split("\n")
-    assert tables == ["table inet wgpy_black", ""]
+    assert tables == ["table inet wgpy_black", "table arp wgpy_black", ""]
     assert set(counters(house.black)) == set(BLACK_COUNTERS)
     assert set(counters(house.red)) == set(RED_COUNTERS)
 

@@ -68,6 +68,13 @@ ERRORS = [
     ('["192.0.2.10/24"]', '[]', 7, "wan.addresses", "empty"),
     ('"192.0.2.1"', '"198.51.100.1"', 8, "wan.gateway", "none of the networks"),
     ('"192.0.2.1"', '"192.0.2.10"', 8, "wan.gateway", "own address"),
+    ('"192.0.2.1"', '"2001:db8::1"', 8, "wan.gateway", "none of the networks"),
+    ('"192.0.2.1"', '"192.0.2.1"\ngateway_mac = "02:00:5e:10:00"', 9, "wan.gateway_mac", "not a MAC address"),
+    ('"192.0.2.1"', '"192.0.2.1"\ngateway_mac = "01:00:5e:10:00:01"', 9, "wan.gateway_mac", "one device"),
+    ('"192.0.2.1"', '"192.0.2.1"\ngateway_mac = ["02:00:5e:10:00:01", "02:00:5e:10:00:02"]', 9, "wan.gateway_mac",
+     "one for each"),
+    ('gateway = "192.0.2.1"', 'gateway_mac = "02:00:5e:10:00:01"', 8, "wan.gateway_mac", "no wan.gateway"),
+    ('["0.0.0.0/0"]', '["0.0.0.0/0"]\nconnections = 15', 30, "bypass.connections", "from 16 to 65535"),
     ('"192.0.2.1"', '["192.0.2.1", "192.0.2.2"]', 8, "wan.gateway", "more than one"),
     ('"192.0.2.10/24"', '"10.3.0.7/24"', 7, "wan.addresses", "protected network of site 'puno'"),
     (f'"{KEY}"', f'"{KEY2}"', 22, "site.public_key", "another site has this public key, line 14"),
@@ -117,6 +124,28 @@ def test_an_error_names_its_place(old, new, line, key, reason):
     found = [(e.line, e.key) for e in errors if reason in e.message]
     assert (line, key) in found, [str(e) for e in errors]
     assert all(str(e).startswith(f"f.toml:{e.line}: ") and "\n" not in str(e) for e in errors)
+
+
+def test_a_gateway_may_be_outside_an_address_of_a_network_of_its_own():
+    """As hosters give them; its MAC address may be pinned, each one's if there are two."""
+    site = site_of(edited(TEXT, ("192.0.2.10/24", "192.0.2.10/32"), ('"192.0.2.1"', '"198.51.100.99"')))
+    (gateway, mac), = site.gateways
+    assert str(gateway) == "198.51.100.99" and mac is None and site.wan.off_link(gateway)
+    two = site_of(edited(TEXT, ('"192.0.2.10/24"', '"192.0.2.10/24", "2001:db8::10/64"'), (
+        'gateway = "192.0.2.1"', 'gateway = ["192.0.2.1", "fe80::1"]\n'
+        'gateway_mac = ["02:00:5e:10:00:01", "02:00:5E:10:00:02"]')))
+    assert [(str(g), m) for g, m in two.gateways] == [
+        ("192.0.2.1", "02:00:5e:10:00:01"), ("fe80::1", "02:00:5e:10:00:02")]
+    assert not any(two.wan.off_link(g) for g, _ in two.gateways)
+
+
+@pytest.mark.parametrize("text", [TEXT, TEXT.replace("\n", "\r\n")])
+def test_a_byte_order_mark_is_none(text):
+    """As editors of Windows write it; lines keep their numbers."""
+    site, errors, warnings = parse_bytes(b"\xef\xbb\xbf" + text.encode(), "f.toml")
+    assert site == parse(TEXT, "f.toml")[0] and not errors and not warnings
+    _, errors, _ = parse_bytes(b"\xef\xbb\xbf" + text.replace('"small"', '"tiny"').encode(), "f.toml")
+    assert [e.line for e in errors] == [3]
 
 
 def test_all_errors_come_at_once_in_order_of_lines():

@@ -52,6 +52,14 @@ def test_explain_says_what_flows_where():
     assert KEY not in text
 
 
+def test_explain_says_how_the_gateway_is_found_and_how_many_connections_a_host_has():
+    text = explain(site_of(TEXT.replace('gateway = "192.0.2.1"', 'gateway = "192.0.2.1"\ngateway_mac = "02:00:5E:10:00:01"')))
+    said = " ".join(text.split())
+    assert "gateway 192.0.2.1, pinned to 02:00:5e:10:00:01" in said and "at most 1000 at a time of one host" in said
+    text = explain(site_of(TEXT.replace("192.0.2.10/24", "192.0.2.10/32").replace('"192.0.2.1"', '"198.51.100.99"')))
+    assert "gateway 198.51.100.99, on the link though outside its networks" in " ".join(text.split())
+
+
 def test_explain_of_large_mode_has_no_clear_path():
     text = explain(site_of(TEXT.replace("small", "large")))
     assert "clear0" not in text and "red and black are not connected" in text

@@ -27,6 +27,7 @@ listen_port = 51820
 interface = "eth0"
 addresses = ["192.0.2.10/24"]   # or "dhcp"
 gateway = "192.0.2.1"           # one, or a list of one for IPv4 and one for IPv6
+# gateway_mac = "02:00:5e:10:00:01"   # pins it: nobody on the WAN link can pretend to be it
 # mtu = 1500
 
 [lan]
@@ -56,6 +57,7 @@ addresses = ["10.1.0.1/24"]     # the hosts' default gateway
 #
 # [bypass]
 # networks = ["0.0.0.0/0", "::/0"]
+# connections = 1000            # at a time, of one LAN host
 
 # Additional lines of the two input chains (nftables), e.g. to answer pings.
 #
@@ -137,12 +139,12 @@ def explain(file: str, json_: bool) -> None:
 
 def _checked(file: str) -> tuple:
     """(site or None, errors, warnings), with nft's opinion where it can be asked."""
-    from wgpy.config.site import MAX_FILE, parse_bytes
+    from wgpy.config.site import MAX_FILE, parse_bytes, text_of
     with open(file, "rb") as f:
         data = f.read(MAX_FILE + 1)
     parsed, errors, warnings = parse_bytes(data, file)
     if parsed is not None and os.geteuid() == 0:
-        errors = _refused_by_nft(parsed, data.decode(), file)
+        errors = _refused_by_nft(parsed, text_of(data), file)
     return (None if errors else parsed), errors, warnings
 
 

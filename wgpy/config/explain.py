@@ -98,7 +98,8 @@ def _clear(site: Site) -> list[str]:
     lines += _wrapped("  ", "to", collapse(site.bypass))
     return lines + ["  less what is refused below, red -> clear0 -> black -> "
                     f"{site.wan.interface},", f"  seen from outside as {source}; "
-                    "connections begin at the LAN only"]
+                    "connections begin at the LAN only,",
+                    f"  at most {site.connections} at a time of one host"]
 
 
 def _refused(site: Site) -> list[str]:
@@ -115,5 +116,7 @@ def _refused(site: Site) -> list[str]:
 
 
 def _sizes(site: Site) -> list[str]:
-    return ["Sizes", f"  tunnel MTU {site.mtu}, WAN MTU {site.wan.mtu}; TCP segments of at most "
+    gateways = [f"  WAN gateway {gateway}" + ", on the link though outside its networks" * site.wan.off_link(gateway)
+                + (f", pinned to {mac}" if mac else "") for gateway, mac in site.gateways]
+    return [*(["The way out", *gateways, ""] if gateways else []), "Sizes", f"  tunnel MTU {site.mtu}, WAN MTU {site.wan.mtu}; TCP segments of at most "
             f"{site.mtu - 40} (IPv4) and {site.mtu - 60} (IPv6) bytes"]

@@ -39,11 +39,17 @@ def load(path: str) -> Site:
 
 
 def parse_bytes(data: bytes, source: str) -> tuple[Site | None, list[ConfigError], list[str]]:
-    """As `parse`, for a file's bytes; longer than MAX_FILE or not UTF-8 is an error."""
+    """As `parse`, for a file's bytes; longer than MAX_FILE or not UTF-8 is an error. A byte
+    order mark, as editors of Windows write it, is none."""
     if len(data) > MAX_FILE:
         return None, [ConfigError(f"longer than {MAX_FILE} bytes", source=source, line=1)], []
     try:
-        return parse(data.decode(), source)
+        return parse(text_of(data), source)
     except UnicodeDecodeError as e:
         line = data.count(b"\n", 0, e.start) + 1
         return None, [ConfigError("not UTF-8 text", source=source, line=line)], []
+
+
+def text_of(data: bytes) -> str:
+    """UnicodeDecodeError."""
+    return data.decode("utf-8-sig")

@@ -13,7 +13,7 @@ HERE = "this site"
 
 
 def check(site: Site, report: Report) -> None:
-    for part in (_links, _outer, _overlaps, _room_link, _peers, _endpoints, _mtu, _modes,
+    for part in (_links, _macs, _outer, _overlaps, _room_link, _peers, _endpoints, _mtu, _modes,
                  _permits):
         part(site, report)
 
@@ -38,9 +38,17 @@ def _gateways(key: str, side: Wan | Lan, report: Report) -> None:
             report.error(where, f"more than one gateway for IPv{gateway.version}")
         elif any(gateway == a.ip for a in side.addresses):
             report.error(where, f"{gateway} is this node's own address")
-        elif side.addresses and not (gateway.version == 6 and gateway.is_link_local) \
-                and not any(gateway in a.network for a in side.addresses):
-            report.error(where, f"{gateway} is in none of the networks of {key}.addresses")
+        elif side.addresses and not side.reaches(gateway):
+            hint = "" if key == "lan" else "; an address with /32 or /128 has its gateway anywhere on the link"
+            report.error(where, f"{gateway} is in none of the networks of {key}.addresses{hint}")
+
+
+def _macs(site: Site, report: Report) -> None:
+    macs, where = len(site.wan.gateway_macs), ("wan", "gateway_mac")
+    if macs and not site.wan.gateways:
+        report.error(where, "there is no wan.gateway")
+    elif macs > 1 and macs != len(site.wan.gateways):
+        report.error(where, "must be one for all gateways, or one for each in their order")
 
 
 def _claims(site: Site) -> list[tuple]:

@@ -14,6 +14,7 @@ Network = IPv4Network | IPv6Network
 
 SMALL, LARGE = "small", "large"
 LINK_MTU = 1500
+CONNECTIONS = 1000
 # IPv6 40 + UDP 8 + transport header and tag 32; 20 less where the outer packet is IPv4
 OVERHEAD6, OVERHEAD4 = 80, 60
 
@@ -34,6 +35,18 @@ class Wan:
     dhcp: bool = False  # addresses come and go by a client that the administrator runs
     gateways: tuple[Address, ...] = ()  # at most one a family
     mtu: int = LINK_MTU
+    gateway_macs: tuple[str, ...] = ()  # none, one for all gateways, or as many as these
+
+    def off_link(self, gateway: Address) -> bool:
+        """Whether no network of the addresses says that it is on the link."""
+        return not (gateway.version == 6 and gateway.is_link_local
+                    or any(gateway in a.network for a in self.addresses))
+
+    def reaches(self, gateway: Address) -> bool:
+        """Or as hosters do it: one address, of a network of its own, whose gateway is on
+        the link all the same."""
+        return not self.off_link(gateway) or any(
+            a.version == gateway.version and a.network.num_addresses == 1 for a in self.addresses)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +56,10 @@ class Lan:
     networks: tuple[Network, ...]  # this site's protected networks
     gateways: tuple[Address, ...] = ()  # at most one a family: the site's own router
     mtu: int | None = None  # of the tunnel; None: from the WAN link's
+
+    def reaches(self, gateway: Address) -> bool:
+        return (gateway.version == 6 and gateway.is_link_local
+                or any(gateway in a.network for a in self.addresses))
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,10 +98,17 @@ class Site:
     bypass: tuple[Network, ...] = ()  # empty in large mode
     firewall: Firewall = Firewall()
     warnings: tuple[str, ...] = ()
+    connections: int = CONNECTIONS  # in clear, at a time, of one LAN host
 
     @property
     def small(self) -> bool:
         return self.node.mode == SMALL
+
+    @property
+    def gateways(self) -> list[tuple[Address, str | None]]:
+        """Of the WAN, each with its MAC address where the file pins it."""
+        gateways, macs = self.wan.gateways, self.wan.gateway_macs or (None,)
+        return list(zip(gateways, macs if len(macs) > 1 else macs * len(gateways)))
 
     @property
     def mtu(self) -> int:

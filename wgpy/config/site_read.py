@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from wgpy.config import values
 from wgpy.config.model import HostPort
-from wgpy.config.site_model import (LARGE, LINK_MTU, SMALL, Firewall, Lan, Node, Peer, Permit,
+from wgpy.config.site_model import (CONNECTIONS, LARGE, LINK_MTU, SMALL, Firewall, Lan, Node, Peer, Permit,
                                     Site, Wan)
 from wgpy.config.site_text import Path, Report, suggestion
 
@@ -172,6 +172,14 @@ def _statement(value: object) -> str:
     return line
 
 
+def _mac(value: object) -> str:
+    if not re.fullmatch(r"[0-9A-Fa-f]{2}(:[0-9A-Fa-f]{2}){5}", _text(value)):
+        raise ValueError(f"{_shown(value)} is not a MAC address such as 02:00:5e:10:00:01")
+    if int(value[:2], 16) & 1 or not int(value.replace(":", ""), 16):
+        raise ValueError(f"{values.quoted(value)} is not the MAC address of one device")
+    return value.lower()
+
+
 def _shown(value: object) -> str:
     return values.quoted(value) if isinstance(value, str) else "this"
 
@@ -240,14 +248,15 @@ def read(data: dict, report: Report) -> Site | None:
             report.error((), f"[{key}] is missing")
     node, wan, lan = (part(report, data.get(key))
                       for key, part in (("node", _node), ("wan", _wan), ("lan", _lan)))
-    bypass = _Table(report, ("bypass",), data.get("bypass"), "networks")
+    bypass = _Table(report, ("bypass",), data.get("bypass"), "networks connections")
     firewall = _Table(report, ("firewall",), data.get("firewall"), "black red")
     default = _EVERYTHING if node.mode == SMALL else ()
     peers = tuple(_peer(report, i, d) for i, d in enumerate(_tables(top, "site")))
     permits = tuple(_permit(report, i, d) for i, d in enumerate(_tables(top, "permit")))
     return Site(node, wan, lan, peers, permits if data.get("permit") else None,
                 bypass.many("networks", _network, default),
-                Firewall(firewall.many("black", _statement), firewall.many("red", _statement)))
+                Firewall(firewall.many("black", _statement), firewall.many("red", _statement)),
+                connections=bypass.one("connections", _integer(16, 65535), CONNECTIONS))
 
 
 def _tables(top: _Table, key: str) -> list:
@@ -268,12 +277,13 @@ def _node(report: Report, data: object) -> Node:
 
 
 def _wan(report: Report, data: object) -> Wan:
-    t = _Table(report, ("wan",), data, "interface addresses gateway mtu")
+    t = _Table(report, ("wan",), data, "interface addresses gateway gateway_mac mtu")
     dhcp = isinstance(data, dict) and data.get("addresses") in ("dhcp", ["dhcp"])
     return Wan(t.one("interface", _link, "", True),
                () if dhcp else t.many("addresses", _interface, required=True), dhcp,
                t.many("gateway", _address, single=True),
-               t.one("mtu", _integer(576, 65535), LINK_MTU))
+               t.one("mtu", _integer(576, 65535), LINK_MTU),
+               t.many("gateway_mac", _mac, single=True))
 
 
 def _lan(report: Report, data: object) -> Lan:

@@ -197,10 +197,10 @@ def firewall_counters(node: str) -> dict[str, dict[str, int]]:
     for room, table in (("black", nft.BLACK_TABLE), ("red", nft.RED_TABLE)):
         try:
             with inside(f"wgpy-{node}-{room}"):
-                done = subprocess.run(["nft", "-j", "list", "counters", "table", "inet", table],
+                done = subprocess.run(["nft", "-j", "list", "counters"],
                                       capture_output=True, timeout=10, check=True)
             listed = [item["counter"] for item in json.loads(done.stdout)["nftables"] if "counter" in item]
-            out[room] = {c["name"]: c["packets"] for c in listed}
+            out[room] = {c["name"]: c["packets"] for c in listed if c["table"] == table}
         except (OSError, subprocess.SubprocessError, ValueError, KeyError, TypeError):
             continue
     return out

@@ -11,6 +11,7 @@ import os
 import re
 import subprocess
 from contextlib import contextmanager
+from ipaddress import ip_address
 from pathlib import Path
 
 from wgpy.black.udp import UdpSockets
@@ -28,6 +29,9 @@ _RUNNING = 0x1 | 0x40  # IFF_UP, IFF_RUNNING
 # in every namespace: no redirects, no router advertisements, no answers for another link
 _SYSCTLS = """ipv4/conf/{}/send_redirects=0 ipv4/conf/{}/accept_redirects=0 ipv4/conf/{}/arp_ignore=1
  ipv4/conf/{}/arp_announce=2 ipv6/conf/{}/accept_ra=0 ipv6/conf/{}/accept_redirects=0""".split()
+# where connections are tracked: one that is silent may not stay for days (RFC 5382: 7440 s)
+_TRACKING = {"nf_conntrack_tcp_timeout_established": 7440, "nf_conntrack_generic_timeout": 120,
+             "nf_conntrack_tcp_timeout_max_retrans": 120, "nf_conntrack_tcp_timeout_unacknowledged": 120}
 
 
 @contextmanager
@@ -76,10 +80,12 @@ class Namespaces:
         with inside(self.black):
             self._sysctls(forward=self.site.small)
             _run("nft", "-f", "-", text=nft.black_rules(self.site))
+            self._forget_sooner()
             self.sockets = UdpSockets(self.site.node.listen_port)
         with inside(self.red):
             self._sysctls(forward=True)
             _run("nft", "-f", "-", text=nft.red_rules(self.site))
+            self._forget_sooner()
         self._ip(self.black, _refusing(self.site))
         self._ip(self.red, _refusing(self.site))
 
@@ -186,10 +192,15 @@ class Namespaces:
         if self._has(self.black, wan.interface):
             lines += [f"link set {wan.interface} mtu {wan.mtu} up"]
             lines += [_address(a, wan.interface) for a in wan.addresses]
-            lines += [f"route replace default via {g} dev {wan.interface}" for g in wan.gateways]
+            lines += [f"route replace default via {g} dev {wan.interface}" + " onlink" * wan.off_link(g)
+                      for g in wan.gateways]
+            lines += [_pinned(g, wan.interface, mac) for g, mac in site.gateways]
+            near = {ip_address(e.host) for p in site.peers for e in p.endpoints}
+            lines += [_pinned(a, wan.interface) for a in near if any(a in w.network for w in wan.addresses)]
         if site.small:
             lines += [f"link set {CLEAR} up"] + [_address(a, CLEAR) for a in CLEAR_BLACK]
             lines += [f"route replace {n} via {_end(CLEAR_RED, n.version)} dev {CLEAR}" for n in site.lan.networks]
+            lines += [_pinned(a.ip, CLEAR) for a in CLEAR_RED]
         return lines
 
     def _red_links(self) -> list[str]:
@@ -202,12 +213,14 @@ class Namespaces:
             lines += [f"route replace {n} via {g} dev {lan.interface}" for n in lan.networks for g in lan.gateways
                       if n.version == g.version and not any(
                           n.version == o.version and n.subnet_of(o) for o in on_link)]
+            lines += [_pinned(g, lan.interface) for g in lan.gateways]
         for n in site.remote:
             source = next((f" src {a.ip}" for a in lan.addresses if here and a.version == n.version), "")
             lines.append(f"route replace {n} dev {SECURE}{source}")
         if site.small:
             lines += [f"link set {CLEAR} up"] + [_address(a, CLEAR) for a in CLEAR_RED]
             lines += [f"route replace default via {a.ip} dev {CLEAR}" for a in CLEAR_BLACK]
+            lines += [_pinned(a.ip, CLEAR) for a in CLEAR_BLACK]
         return lines
 
     def _ip(self, name: str, lines: list[str], force: bool = False) -> None:
@@ -222,6 +235,15 @@ class Namespaces:
                 if not force:
                     raise
                 log.debug("%s: %s", name, e)
+
+    @staticmethod
+    def _forget_sooner() -> None:
+        """After the rules: the kernel's part that tracks connections may only now be there."""
+        for name, seconds in _TRACKING.items():
+            try:
+                Path("/proc/sys/net/netfilter", name).write_text(str(seconds))
+            except OSError as e:
+                log.warning("%s is not set, and connections in clear stay for longer: %s", name, e)
 
     @staticmethod
     def _sysctls(forward: bool) -> None:
@@ -245,6 +267,13 @@ def _refusing(site: Site) -> list[str]:
 
 def _address(address, link: str) -> str:
     return f"address replace {address} dev {link}{' nodad' if address.version == 6 else ''}"
+
+
+def _pinned(address, link: str, mac: str | None = None) -> str:
+    """A neighbour that the host's table, which every link's neighbours can fill, never
+    throws out: as the site file says, else kept up to date by the kernel (Linux 5.16)."""
+    how = f"lladdr {mac} nud permanent" if mac else "managed extern_learn"
+    return f"neigh replace {address} dev {link} {how}"
 
 
 def _end(addresses: tuple, version: int):
