@@ -1,7 +1,10 @@
 """`wgpy lab`: networks to look around in. They exist for as long as the command runs."""
 
+import itertools
+import json
 import os
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -61,6 +64,46 @@ def encryptors(mode: str, run: str | None) -> None:
             places.append((node.box, f"where the encryptor lives: WGPY_RUN_DIR={node.run_dir}"))
         places.append((pair.internet, f"the Internet; capture black's wires there: tcpdump -ni to-{pair.a.name}"))
         _stay(places, pair.a.host, pair.b.address, run)
+
+
+@lab.command()
+@click.option("--attack", "kinds", multiple=True, metavar="NAME", help="Only this attack; may be repeated.")
+@click.option("--target", "targets", multiple=True, metavar="NAME", help="Only wgpyd, encryptor or wireguard-go; may be repeated.")
+@click.option("--session", "sessions", multiple=True, type=click.Choice(("none", "live")), help="Only with or without a session.")
+@click.option("--rate", type=click.FloatRange(1, 300_000), default=300_000, show_default=True, help="Packets a second of a stranger.")
+@click.option("--reference", metavar="PROGRAM", help="wireguard-go to attack beside ours; the installed one if there is one.")
+@click.option("--quick", is_flag=True, help="Few cells, short times.")
+@click.option("--json", "json_", is_flag=True, help="Machine-readable output.")
+@click.option("--write", "document", type=click.Path(exists=True, dir_okay=False), help="Put the table into this document.")
+def attack(kinds, targets, sessions, rate: float, reference: str | None, quick: bool, json_: bool, document: str | None) -> None:
+    """Attack a target in a network of its own and measure what its peers notice.
+
+    A whole run takes 12 minutes at most, a quick one 3.
+    """
+    from dataclasses import replace
+    from wgpy.lab import attack as attacks
+    from wgpy.lab import attack_report as report
+    attacks.check(kinds, targets)
+    found = attacks.implementations(reference or shutil.which("wireguard-go"))
+    if missing := set(targets) - set(found):
+        raise HostError(f"{', '.join(missing)} is not installed: name it with --reference")
+    plan = replace(attacks.QUICK if quick else attacks.Plan(), rate=rate)
+    chosen = list(attacks.cells(list(targets or found), kinds or (attacks.QUICK_KINDS if quick else attacks.KINDS),
+                                sessions or attacks.SESSIONS))
+    number = itertools.count(1)
+
+    def say(cell) -> None:
+        click.echo(f"{next(number)}/{len(chosen)} {cell.implementation}, {cell.kind}, session {cell.session}"
+                   + (f": {cell.error}" if cell.error else ""), err=True)
+
+    with _cleaned():
+        done = attacks.run(plan, chosen, found, say)
+    table = report.table(done)
+    click.echo(json.dumps([cell.plain() for cell in done]) if json_ else table)
+    if document:
+        report.embed(document, table)
+    if any(cell.error or cell.crashes for cell in done):
+        raise HostError("not every cell could be measured, or a target crashed: see the table")
 
 
 def _sites(count: int, implementation: str, run: str | None) -> None:
