@@ -1,11 +1,17 @@
 """The pure parts of `up` and `show`, and the command's bad-input manners. No root."""
 
+import re
+import socket
 import subprocess
 import sys
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from wgpy.cli import show, tunnel_file
+from wgpy.cli import guard, net, show, tunnel_file
+from wgpy.cli.interrupt import Signals
+from wgpy.config import ini
 from wgpy.config.values import prefix, prefix_text
 from wgpy.errors import WgpyError
 
@@ -21,6 +27,86 @@ def test_bad_file_names(tmp_path, name):
     (tmp_path / name).write_text("[Interface]\n")
     with pytest.raises(WgpyError, match="interface name"):
         tunnel_file.locate(str(tmp_path / name))
+
+
+def test_a_file_here_does_not_shadow_the_directory_of_tunnels(tmp_path, monkeypatch):
+    """wg-quick(8): what can be an interface's name is one."""
+    etc, here = tmp_path / "etc", tmp_path / "here"
+    for directory in (etc, here):
+        directory.mkdir()
+        for name in ("wg0", "wg0.conf", "a.longer.name.conf"):
+            (directory / name).write_text("[Interface]\n")
+    monkeypatch.setattr(tunnel_file, "CONFIG_DIR", etc)
+    monkeypatch.chdir(here)
+    assert tunnel_file.locate("wg0") == ("wg0", etc / "wg0.conf")
+    assert tunnel_file.locate("./wg0.conf") == ("wg0", here / "wg0.conf")
+    with pytest.raises(WgpyError, match=r"wg0\.conf\.conf: no such file \(the one in this directory is \./wg0\.conf\)"):
+        tunnel_file.locate("wg0.conf")
+    (here / "link.conf").symlink_to(etc / "wg0.conf")
+    assert tunnel_file.locate("./link.conf") == ("link", etc / "wg0.conf"), "called as it is called here"
+
+
+@pytest.mark.parametrize("text, tries", [(None, 15), ("0", 0), ("", 0), ("7", 7), (" +7", 7), ("infinity", float("inf"))])
+def test_how_often_a_name_is_asked_for_again(monkeypatch, text, tries):
+    """As wg(8) reads WG_ENDPOINT_RESOLUTION_RETRIES."""
+    monkeypatch.delenv("WG_ENDPOINT_RESOLUTION_RETRIES", raising=False)
+    if text is not None:
+        monkeypatch.setenv("WG_ENDPOINT_RESOLUTION_RETRIES", text)
+    assert tunnel_file.retries() == tries
+
+
+@pytest.mark.parametrize("text", ["-1", "many", "Infinity", "1.5"])
+def test_a_bad_number_of_retries_matters_only_where_there_is_a_name(monkeypatch, text):
+    monkeypatch.setenv("WG_ENDPOINT_RESOLUTION_RETRIES", text)
+    with pytest.raises(WgpyError, match="WG_ENDPOINT_RESOLUTION_RETRIES"):
+        tunnel_file.retries()
+    file = ini.parse(f"[Peer]\nPublicKey={PEER}\nEndpoint=192.0.2.1:1", "x")
+    assert tunnel_file.resolve(file, "x", print, Signals()) == file
+
+
+def test_what_may_pass_is_asked_again_and_what_is_final_is_not(monkeypatch):
+    asked = []
+
+    def answer(host, *_args, **_options):
+        asked.append(host)
+        if host == "gone.test":
+            raise socket.gaierror(socket.EAI_NONAME, "gone")
+        if len(asked) < 4:
+            raise socket.gaierror((socket.EAI_AGAIN, socket.EAI_SYSTEM, socket.EAI_MEMORY)[len(asked) - 1], "later")
+        return [(0, 0, 0, "", ("192.0.2.7", 1))]
+
+    monkeypatch.setattr(socket, "getaddrinfo", answer)
+    monkeypatch.setattr(tunnel_file.time, "sleep", lambda _: None)
+    monkeypatch.setenv("WG_ENDPOINT_RESOLUTION_RETRIES", "infinity")
+    file = ini.parse(f"[Peer]\nPublicKey={PEER}\nEndpoint=later.test:1", "x")
+    assert tunnel_file.resolve(file, "x", lambda _: None, Signals()).request.peers[0].endpoint == ("192.0.2.7", 1)
+    assert asked == ["later.test"] * 4
+    gone = ini.parse(f"[Peer]\nPublicKey={PEER}\nEndpoint=gone.test:1", "x")
+    with pytest.raises(WgpyError, match="x:3: Endpoint: 'gone.test' cannot be resolved"):
+        tunnel_file.resolve(gone, "x", lambda _: None, Signals())
+    assert asked.count("gone.test") == 1
+
+
+def test_tables_by_name(tmp_path, monkeypatch):
+    """ip-route(8): rt_tables, rt_tables.d, and names that need no file."""
+    (tmp_path / "etc/rt_tables.d").mkdir(parents=True)
+    (tmp_path / "etc/rt_tables").write_text("# comment\n255 local\n7\tseven # more\n0x10 hex\nnonsense\n")
+    (tmp_path / "etc/rt_tables.d/a.conf").write_text("8 eight\n")
+    (tmp_path / "usr").mkdir()
+    (tmp_path / "usr/rt_tables").write_text("9 seven\n")
+    monkeypatch.setattr(net, "_TABLE_FILES", (str(tmp_path / "usr"), str(tmp_path / "etc"), str(tmp_path / "none")))
+    found = {name: net.table_number(name) for name in ("main", "default", "local", "seven", "hex", "eight")}
+    assert found == {"main": 254, "default": 253, "local": 255, "seven": 7, "hex": 16, "eight": 8}
+    assert net.table_number(1234) == 1234
+    with pytest.raises(WgpyError, match="'nine' is no routing table"):
+        net.table_number("nine")
+
+
+@given(st.sets(st.from_regex(r"[a-zA-Z0-9_=+.-]{1,15}", fullmatch=True), min_size=2, max_size=8))
+def test_no_two_interfaces_share_a_table_of_the_firewall(names):
+    tables = {guard.table_name(name) for name in names}
+    assert len(tables) == len(names)
+    assert all(re.fullmatch(r"[a-z][a-zA-Z0-9_./-]*", table) for table in tables), "nft(8): a STRING"
 
 
 @pytest.mark.parametrize("content, says", [
