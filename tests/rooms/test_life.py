@@ -102,6 +102,44 @@ def test_a_supervisor_that_crashes_leaves_nothing_open(pair):
     assert not namespaces(a) and {"wan0", "lan0"} < set(links(a))
 
 
+def test_after_a_crash_wan_and_lan_stay_inside_until_somebody_says_down(pair):
+    """Neither the next start nor one that fails lets them out on the way."""
+    a = pair.a
+    pair.b.start()
+    with a.box.entered():
+        seen = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE)
+    a.start()
+    wait_until(lambda: ping(a.host, pair.b.address, wait=1).lost == 0, 20, "traffic")
+    seen.bind((0, 1))  # RTMGRP_LINK: of the host's own links there is nothing more to say
+    seen.setblocking(False)
+    for _ in range(2):
+        os.kill(a.process.pid, signal.SIGKILL)
+        a.process.wait()
+        assert set(links(a)) == {"lo"} and not a.command("status", "a", check=False).returncode == 0
+        a.start()
+        wait_until(lambda: ping(a.host, pair.b.address, wait=1).lost == 0, 20, "traffic")
+    os.kill(a.process.pid, signal.SIGKILL)
+    a.process.wait()
+    code, said = background(a, b"too short")
+    assert code == 1 and "the private key has not 32 bytes" in said
+    assert set(links(a)) == {"lo"} and len(namespaces(a)) == 2
+    assert not _named(seen, b"wan0", b"lan0")
+    a.command("down", "a")
+    assert not namespaces(a) and {"wan0", "lan0"} < set(links(a))
+    assert "UP" not in links(a)["wan0"]["flags"] and _named(seen, b"wan0", b"lan0")
+
+
+def _named(s, *names: bytes) -> bool:
+    """Whether the kernel has said anything about one of these links."""
+    found = False
+    while True:
+        try:
+            data = s.recv(1 << 16)
+        except BlockingIOError:
+            return found
+        found |= any(name in data for name in names)
+
+
 def background(node, key):
     fd = os.memfd_create("key")
     os.write(fd, key)

@@ -35,6 +35,13 @@ def test_a_node_runs_with_the_capabilities_of_the_unit(tmp_path):
         pair.close()
 
 
+def test_after_a_crash_nothing_of_the_unit_gives_wan_and_lan_back():
+    """`systemctl stop` is SIGTERM to the supervisor, which does."""
+    options, _ = service()
+    assert not {"ExecStopPost", "ExecStop", "ExecStartPre"} & set(options)
+    assert options["KillMode"] == "mixed" and options["RuntimeDirectoryPreserve"] == "yes"
+
+
 def test_the_unit_needs_no_mount_namespace():
     """Else the rooms' network namespaces could not be seen by the host's administrator."""
     options, _ = service()

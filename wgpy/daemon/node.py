@@ -28,6 +28,7 @@ _READY = b"\0"
 _STOP_SECONDS = 15
 _LOOK_SECONDS = 0.3
 _LOG_BYTES = 1 << 20
+_SAID = "status.json", "status.json.new"
 
 
 def run_dir(name: str) -> Path:
@@ -172,10 +173,14 @@ def _serve(path: str, site, text: bytes, lock: Lock, credentials, ready) -> None
         supervisor.build()
         supervisor.run()
     finally:
-        supervisor.close()
+        back = supervisor.close()
         if state is not None:
             state.close()
-        _forget(name)
+        if back:
+            _forget(name)
+        else:
+            log.error("%s: WAN and LAN stay inside, closed, until up or down", name)
+            _forget(name, *_SAID)
         lock.close()
     if failed:
         raise HostError(failed[0])
@@ -227,8 +232,9 @@ def _end(pid: int, name: str) -> None:
         time.sleep(0.02)
 
 
-def _forget(name: str) -> None:
-    for file in ("status.json", "status.json.new", "site.toml", "site.toml.new"):
+def _forget(name: str, *files: str) -> None:
+    """`files`, or all of them."""
+    for file in files or (*_SAID, "site.toml", "site.toml.new"):
         (run_dir(name) / file).unlink(missing_ok=True)
 
 

@@ -61,7 +61,7 @@ class Supervisor:
         self._rings: dict[str, MemfdRing] = {}
         self._monitors: list[socket.socket] = []
         self._where = links.Whereabouts()
-        self._up = self._stopping = self._looking = self._wan_runs = False
+        self._up = self._asked = self._stopping = self._looking = self._wan_runs = False
         self._written = ""
         self._offered: list[tuple[Site, bytes]] = []
         self._reloads = {"count": 0, "refused": ""}
@@ -76,10 +76,9 @@ class Supervisor:
 
     def build(self) -> None:
         """Firewalls, routes, links, rings, then the rooms. WgpyError, OSError; nothing
-        stays behind then."""
+        stays behind then but what a predecessor that crashed had left."""
         kernel.prctl(kernel.PR_SET_CHILD_SUBREAPER, 1)
         try:
-            self.net.remove()
             self.net.build()
             for name in _RINGS:
                 self._rings[name] = MemfdRing.create(name)
@@ -97,7 +96,7 @@ class Supervisor:
         self.after(TICK, self._tick)
         self.after(METRICS, self._metrics)
         for number in (signal.SIGTERM, signal.SIGINT):
-            self.loop.on_signal(number, self.stop)
+            self.loop.on_signal(number, self._told)
         self.loop.on_signal(signal.SIGHUP, self.reload)
 
     def run(self) -> None:
@@ -107,8 +106,14 @@ class Supervisor:
     def stop(self) -> None:
         self.loop.stop()
 
-    def close(self) -> None:
-        """Ends the rooms and takes everything down. Idempotent."""
+    def _told(self) -> None:
+        self._asked = True
+        self.stop()
+
+    def close(self) -> bool:
+        """Ends the rooms and takes everything down; whether WAN and LAN were given back.
+        When the node was up and nobody told it to end, or a predecessor had left them
+        inside, they stay there, closed. Idempotent."""
         self._stopping = True
         for room in self.rooms.values():
             if room.pid:
@@ -127,7 +132,9 @@ class Supervisor:
         for ring in self._rings.values():
             ring.close()
         self._monitors, self._rings = [], {}
-        self.net.remove()
+        back = self._asked or not (self._up or self.net.inherited)
+        (self.net.remove if back else self.net.leave)()
+        return back
 
     def _wait_for_rooms(self, seconds: float) -> None:
         deadline = time.monotonic() + seconds

@@ -6,10 +6,12 @@ firewalls are loaded while a namespace has no interface, routes that blackhole p
 networks stay when everything else goes, and WAN and LAN come last.
 """
 
+import errno
 import logging
 import os
 import re
 import subprocess
+import time
 from contextlib import contextmanager
 from ipaddress import ip_address
 from pathlib import Path
@@ -25,6 +27,7 @@ log = logging.getLogger("wgpy")
 
 _NETNS = Path("/run/netns")
 _BLACKHOLE_METRIC = 9000
+_PATIENCE = 5  # seconds
 _RUNNING = 0x1 | 0x40  # IFF_UP, IFF_RUNNING
 # in every namespace: no redirects, no router advertisements, no answers for another link
 _SYSCTLS = """ipv4/conf/{}/send_redirects=0 ipv4/conf/{}/accept_redirects=0 ipv4/conf/{}/arp_ignore=1
@@ -72,16 +75,23 @@ class Namespaces:
         self.black, self.red = (f"wgpy-{site.node.name}-{room}" for room in ("black", "red"))
         self.tun: tun.Tun | None = None
         self.sockets: UdpSockets | None = None
+        self.inherited = False  # from a predecessor that crashed
 
     def build(self) -> None:
-        """Everything but WAN and LAN. HostError, OSError."""
-        for name in (self.black, self.red):
-            _run("ip", "netns", "add", name)
+        """Everything but WAN and LAN. What a predecessor that crashed left is taken over,
+        its interfaces without having been outside. HostError, OSError."""
+        for name, mine in ((self.black, self.site.wan.interface), (self.red, self.site.lan.interface)):
+            if os.path.ismount(_NETNS / name):
+                self.inherited = True
+                self._clear(name, mine)
+            else:
+                (_NETNS / name).unlink(missing_ok=True)  # a name whose mount is gone
+                _run("ip", "netns", "add", name)
         with inside(self.black):
             self._sysctls(forward=self.site.small)
             _run("nft", "-f", "-", text=nft.black_rules(self.site))
             self._forget_sooner()
-            self.sockets = UdpSockets(self.site.node.listen_port)
+            self.sockets = _patiently(lambda: UdpSockets(self.site.node.listen_port))
         with inside(self.red):
             self._sysctls(forward=True)
             _run("nft", "-f", "-", text=nft.red_rules(self.site))
@@ -137,26 +147,41 @@ class Namespaces:
         wanted = ((self.site.wan.interface, self.black), (self.site.lan.interface, self.red))
         return [link for link, name in wanted if not self._has(name, link)]
 
+    def leave(self) -> None:
+        """WAN and LAN stay inside, behind firewalls and routes that refuse."""
+        for mine in (self.tun, self.sockets):
+            if mine is not None:
+                mine.close()
+        self.tun = self.sockets = None
+
     def remove(self) -> None:
         """Gives WAN and LAN back, down and without addresses, and deletes the rest.
         Works on what a crashed predecessor left, too. Idempotent."""
-        if self.tun is not None:
-            self.tun.close()
-            self.tun = None
-        if self.sockets is not None:
-            self.sockets.close()
-            self.sockets = None
+        self.leave()
+        for link, name in ((self.site.wan.interface, self.black), (self.site.lan.interface, self.red)):
+            if os.path.ismount(_NETNS / name):
+                self._give_back(name, link)
+                _run("ip", "netns", "del", name)
+            (_NETNS / name).unlink(missing_ok=True)
+
+    def _give_back(self, name: str, *links: str) -> None:
         home = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
         try:
-            for link, name in ((self.site.wan.interface, self.black), (self.site.lan.interface, self.red)):
-                if os.path.ismount(_NETNS / name):
-                    if self._has(name, link):
-                        self._ip(name, [f"link set {link} down",
-                                        f"link set {link} netns /proc/{os.getpid()}/fd/{home}"], force=True)
-                    _run("ip", "netns", "del", name)
-                (_NETNS / name).unlink(missing_ok=True)  # a name whose mount is gone
+            for link in links:
+                if self._has(name, link):
+                    self._ip(name, [f"link set {link} down",
+                                    f"link set {link} netns /proc/{os.getpid()}/fd/{home}"], force=True)
         finally:
             os.close(home)
+
+    def _clear(self, name: str, mine: str) -> None:
+        """What a predecessor left in a namespace, but for the interface that stays, which
+        goes down: with that its addresses and routes go, too."""
+        with inside(name):
+            links = set(_links_here())
+        self._ip(name, [f"link set {mine} down", f"link del {CLEAR}", f"link del {SECURE}", f"address flush dev {mine}",
+                        "-4 route flush type blackhole", "-6 route flush type blackhole"], force=True)
+        self._give_back(name, *(links - {"lo", mine, CLEAR, SECURE}))
 
     def wan_runs(self) -> bool:
         """Whether the WAN interface is there, up and has a carrier."""
@@ -174,7 +199,7 @@ class Namespaces:
         if self.tun is not None:
             self.tun.close()
         with inside(self.red):
-            self.tun = tun.create(SECURE, self.site.mtu)
+            self.tun = _patiently(lambda: tun.create(SECURE, self.site.mtu))
 
     def _fetch(self, link: str, name: str) -> None:
         """Moves an interface of this host into a room."""
@@ -256,9 +281,24 @@ class Namespaces:
                 pass
 
 
+def _links_here() -> list[str]:
+    return re.findall(r"^\s*([^\s:]+):", Path("/proc/thread-self/net/dev").read_text(), re.MULTILINE)
+
+
 def _is_here(link: str) -> bool:
-    text = Path("/proc/thread-self/net/dev").read_text()
-    return re.search(rf"^\s*{re.escape(link)}:", text, re.MULTILINE) is not None
+    return link in _links_here()
+
+
+def _patiently(make):
+    """Rooms of a predecessor end with it, but perhaps not before its successor begins."""
+    until = time.monotonic() + _PATIENCE
+    while True:
+        try:
+            return make()
+        except OSError as e:
+            if e.errno not in (errno.EADDRINUSE, errno.EBUSY) or time.monotonic() > until:
+                raise
+            time.sleep(0.05)
 
 
 def _refusing(site: Site) -> list[str]:
