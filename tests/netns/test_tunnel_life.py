@@ -188,6 +188,31 @@ def test_the_rules_of_another_tunnel_are_not_taken_away(house):
     assert house.host.ip("rule") + house.host.ip("-6", "rule") == rules and "51820" in rules
 
 
+def test_a_mark_that_two_files_share(house):
+    """The second full tunnel cannot have the table; it goes without a trace."""
+    before = house.state()
+    first = house.file("FwMark = 0x1234")
+    house.wgpy("up", first)
+    middle = house.state()
+    second = house.file("FwMark = 0x1234", name="q1", address="10.9.1.2/32")
+    assert house.wgpy("up", second, check=False).returncode == 1 and house.state() == middle
+    house.wgpy("down", first)
+    assert house.state() == before
+
+
+def test_families_of_one_mark(house):
+    before = house.state()
+    v4 = house.file("FwMark = 0xfffffff0", "AllowedIPs = 0.0.0.0/0")
+    v6 = house.file("FwMark = 0xfffffff0", "AllowedIPs = ::/0", name="q1", address="fd09:1::2/128")
+    house.wgpy("up", v4)
+    middle = house.state()
+    house.wgpy("up", v6)
+    house.wgpy("down", v6)
+    assert house.state() == middle and "0xfffffff0" in house.host.ip("rule")
+    house.wgpy("down", v4)
+    assert house.state() == before
+
+
 def test_the_record_is_roots_alone(house):
     house.wgpy("up", house.file("PostUp = true"))
     assert house.host.run("stat", "-c", "%a %u", "/run/wireguard/q0.up").stdout == "600 0\n"

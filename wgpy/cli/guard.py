@@ -121,7 +121,9 @@ def set_dns(name: str, servers: tuple[str, ...], search: tuple[str, ...]) -> Non
 
 
 def unset_dns(name: str) -> None:
-    _output("resolvconf", "-d", name, "-f")
+    """Raises HostError when resolvconf fails; where it is gone, so is what it knew."""
+    if shutil.which("resolvconf"):
+        tool("resolvconf", ["-d", name, "-f"], "")
 
 
 def _output(*command: str) -> str:

@@ -136,9 +136,10 @@ class Host:
                          FRA_SUPPRESS_PREFIXLEN=0, priority=at)
 
     def is_others(self, name: str, af: int, table: int) -> bool:
-        """Whether routes of another interface are in the table: then its rules are that one's."""
-        index = self.index(name)
-        return any(r.get_attr("RTA_OIF") != index for r in self._ip.get_routes(family=af, table=table))
+        """Of a tunnel that died: whether another has taken its table and its place, so that
+        the only rule for the table is that one's."""
+        return (self.index(name) is None and any(self._ip.get_routes(family=af, table=table))
+                and sum(family == af for family, _ in self.rules_of(table)) < 2)
 
     @staticmethod
     def _is_ours(rule, table: int) -> bool:

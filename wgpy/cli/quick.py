@@ -51,8 +51,9 @@ class Up:
             raise HostError(f"{self.name}: the interface exists already")
         if record.done:
             self.say("an earlier up left something behind: taking it away")
-            if errors := undo(self.name, self._host, record):
-                raise HostError(errors[0])
+            for error in undo(self.name, self._host, record):
+                self.say(f"warning: {error}")
+            record.forget()
 
     def _steps(self, file: TunnelFile, record: Record, signals: Signals) -> None:
         name, host = self.name, self._host
