@@ -188,6 +188,31 @@ def test_the_rules_of_another_tunnel_are_not_taken_away(house):
     assert house.host.ip("rule") + house.host.ip("-6", "rule") == rules and "51820" in rules
 
 
+def test_full_tunnels_that_come_up_at_once(house):
+    """Each has a mark, a table and a place for its rules."""
+    before = house.state()
+    files = [house.file(name=f"q{i}", address=f"10.9.{i}.2/32, fd09:{i}::2/128") for i in range(4)]
+    ups = [house.host.popen(WGPY, "up", path) for path in files]
+    assert [up.wait(60) for up in ups] == [0] * 4
+    marks = house.host.run("wg", "show", "all", "fwmark").stdout.split()[1::2]
+    assert len(set(marks)) == 4
+    assert house.host.ip("rule").count("suppress_prefixlength") == house.host.ip("-6", "rule").count("suppress_prefix") == 4
+    for path in files[::2] + files[1::2]:
+        house.wgpy("down", path)
+    assert house.state() == before
+
+
+def test_nobody_reads_what_it_says(house):
+    before = house.state()
+    path = house.file()
+    for verb in ("up", "down"):
+        done = house.host.run("sh", "-c", f"(sleep 0.2; {WGPY} {verb} {path}; echo $? > {house.marker}) 2>&1 | true")
+        wait_until(lambda: house.marker.exists() and house.marker.read_text() == "0\n", 20, "it ends well")
+        house.marker.unlink()
+        assert ("q0" in house.host.run("ip", "-br", "link").stdout) == (verb == "up"), done.stderr
+    assert house.state() == before
+
+
 def test_a_mark_that_two_files_share(house):
     """The second full tunnel cannot have the table; it goes without a trace."""
     before = house.state()

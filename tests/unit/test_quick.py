@@ -42,6 +42,7 @@ def test_a_file_here_does_not_shadow_the_directory_of_tunnels(tmp_path, monkeypa
     assert tunnel_file.locate("./wg0.conf") == ("wg0", here / "wg0.conf")
     with pytest.raises(WgpyError, match=r"wg0\.conf\.conf: no such file \(the one in this directory is \./wg0\.conf\)"):
         tunnel_file.locate("wg0.conf")
+    assert tunnel_file.hint("wg0.conf") and not tunnel_file.hint("wg0") and not tunnel_file.hint("./wg0.conf")
     (here / "link.conf").symlink_to(etc / "wg0.conf")
     assert tunnel_file.locate("./link.conf") == ("link", etc / "wg0.conf"), "called as it is called here"
 

@@ -43,7 +43,7 @@ def is_served(name: str) -> bool:
             s.settimeout(_SHORT_PATIENCE)
             s.connect(socket_path(name))
             return True
-        except (PermissionError, TimeoutError):  # a full backlog: somebody is there
+        except (PermissionError, TimeoutError, BlockingIOError):  # a full backlog: somebody is there
             return True
         except OSError:
             return False
@@ -113,7 +113,7 @@ def _ask(name: str, text: str, patience: float = _PATIENCE) -> str:
         raise _Nobody(f"{name}: no such tunnel is up") from None
     except PermissionError:
         raise _NotAllowed(f"{name}: only root may ask the daemon") from None
-    except TimeoutError:
+    except (TimeoutError, BlockingIOError):
         raise HostError(f"{name}: the daemon does not answer") from None
     except OSError as e:
         raise HostError(f"{name}: {e.strerror or e}") from None

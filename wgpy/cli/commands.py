@@ -63,7 +63,10 @@ def _steps(json_: bool):
     def say(text: str) -> None:
         steps.append(text)
         if not json_:
-            click.echo(click.style("# ", dim=True) + text, err=True)
+            try:
+                click.echo(click.style("# ", dim=True) + text, err=True)
+            except OSError:  # nobody reads it: no reason to stop half-way
+                pass
 
     def done(name: str) -> None:
         if json_:

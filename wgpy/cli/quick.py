@@ -14,7 +14,7 @@ from wgpy.admin.uapi_server import socket_path
 from wgpy.cli import client, guard, net, tunnel_file
 from wgpy.cli.hooks import Hooks
 from wgpy.cli.interrupt import Signals
-from wgpy.cli.record import Done, Record, marks, recorded_file
+from wgpy.cli.record import Done, Record, alone, marks, recorded_file
 from wgpy.config import ini
 from wgpy.config.model import NO_KEY, DeviceState, Prefix, SetRequest, TunnelFile, as_request
 from wgpy.config.values import prefix_text
@@ -98,7 +98,8 @@ class Up:
         for p in routes(client.get(self.name)):
             signals.check()
             if table == "auto" and p.cidr == 0:
-                self._default(p, record)
+                with alone():
+                    self._default(p, record)
             elif table != "auto":
                 self.say(f"route {prefix_text(p)} table {table}")
                 self._host.add_route(self.name, p, table)
@@ -204,7 +205,7 @@ class Down:
         if record.done and record.done.namespace != _namespace() and served and not there:
             raise HostError(f"{self.name}: was brought up in another network namespace")
         if record.done is None and not there and not served:
-            raise HostError(f"{self.name}: no such tunnel is up")
+            raise HostError(f"{self.name}: no such tunnel is up{tunnel_file.hint(self._target)}")
         state = None
         if served:
             try:

@@ -8,6 +8,7 @@ tunnel at a time. Its name is the interface's, so two tunnels never share one.
 import fcntl
 import json
 import os
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -82,6 +83,17 @@ class Record:
 
     def forget(self) -> None:
         self.done = None
+
+
+@contextmanager
+def alone():
+    """Inside, no other `up` of this host chooses a mark, a table or a place for rules."""
+    fd = os.open(DIRECTORY, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(fd)
 
 
 def _parsed(data: bytes) -> Done | None:

@@ -29,8 +29,7 @@ def locate(name: str) -> tuple[str, Path]:
     if INTERFACE_NAME.match(name):
         path = CONFIG_DIR / f"{name}.conf"
         if not path.exists():
-            here = f" (the one in this directory is ./{name})" if name.endswith(".conf") and os.path.exists(name) else ""
-            raise HostError(f"{path}: no such file{here}")
+            raise HostError(f"{path}: no such file{hint(name)}")
         return name, path.resolve()
     path = Path(name)
     if path.suffix != ".conf" or not INTERFACE_NAME.match(path.stem):
@@ -38,6 +37,12 @@ def locate(name: str) -> tuple[str, Path]:
     if not path.exists():
         raise HostError(f"{path}: no such file")
     return path.stem, path.resolve()
+
+
+def hint(name: str) -> str:
+    """For an error about a name that would have been a file of the current directory."""
+    here = INTERFACE_NAME.match(name) and name.endswith(".conf") and os.path.exists(name)
+    return f" (the one in this directory is ./{name})" if here else ""
 
 
 def interface_of(name: str) -> str | None:
