@@ -8,9 +8,12 @@ import socket
 import time
 
 import pytest
+from wgpy.daemon import supervisor_room
+from wgpy.daemon.liveness import Judge
 from wgpy.daemon.supervisor_room import RoomProcess, clean
 from wgpy.errors import WgpyError
 from wgpy.isolate import control
+from wgpy.loop import Loop
 
 
 def test_a_message_is_an_object_with_as_many_names_as_descriptors():
@@ -66,8 +69,9 @@ class FakeLoop:
 def room_of(channel):
     room = RoomProcess(FakeLoop(), "black", None, lambda *_: None, lambda *_: None)
     room._channel, room.state, room._was_ready = channel, "starting", 0.0
-    room._heard = time.monotonic()
-    room._messages = room._logged = 0
+    room._judge = Judge(time.monotonic())
+    room._messages = room._logged = room._lines = 0
+    room._asking = room._condemned = False
     room.killed = 0
     room.kill = lambda: setattr(room, "killed", room.killed + 1)
     room._pidfd = 0
@@ -87,7 +91,7 @@ def test_a_room_that_floods_its_channel_is_killed():
     assert room.killed == 1
 
 
-def test_a_room_that_does_not_answer_is_killed():
+def test_a_room_is_asked_and_one_that_does_not_answer_is_killed(monkeypatch):
     ours, theirs = control.pair()
     ours.sock.setblocking(False)
     room = room_of(ours)
@@ -96,6 +100,41 @@ def test_a_room_that_does_not_answer_is_killed():
     assert room.state == "ready"
     room.tick()
     assert not room.killed and theirs.receive()[0] == {"ask": "status"}
-    room._heard -= 3600
-    room.tick()
+    monkeypatch.setattr(room._judge, "seen", lambda seen, now: "does not answer")
+    room.pid = room._jailed = os.getpid()
+    room.look()
+    room.look()
     assert room.killed == 1
+
+
+FLOOD = """import os, socket
+channel = socket.socket(fileno=3)
+channel.recv(65536)
+while True:
+    os.write(1, %r)
+"""
+
+
+@pytest.mark.parametrize("written", [b"x" * 4096, b"a\n" * 2048], ids=["no line", "short lines"])
+def test_a_room_that_floods_its_log_is_killed(monkeypatch, written):
+    """Read and dropped without an end it would keep the supervisor busy."""
+    read, spawn, ended, lines = [0], os.posix_spawn, [], []
+    original = os.read
+
+    def counted(fd, size):
+        data = original(fd, size)
+        read[0] += len(data)
+        return data
+    monkeypatch.setattr(supervisor_room.os, "posix_spawn", lambda path, argv, env, **more: spawn(
+        path, [path, "-S", "-c", FLOOD % written], env, **more))
+    monkeypatch.setattr(supervisor_room.os, "read", counted)
+    monkeypatch.setattr(supervisor_room.log, "info", lambda *a: lines.append(a))
+    loop = Loop()
+    room = RoomProcess(loop, "red", lambda: ({}, {}), lambda *_: None, ended.append)
+    room.start()
+    until = time.monotonic() + 60
+    while not ended:
+        loop.turn(0.1)
+        assert time.monotonic() < until, "it is left alone"
+    assert read[0] <= (1 << 20) + 65536 + 8192 and len(lines) <= 200
+    loop.close()

@@ -7,7 +7,7 @@ import time
 import pytest
 from site_files import LIMA, site_of
 
-from wgpy.daemon import supervisor_room
+from wgpy.daemon import liveness, supervisor_room
 from wgpy.daemon.supervisor import Supervisor
 from wgpy.daemon.supervisor_room import RoomProcess
 from wgpy.loop import READ, Loop
@@ -78,15 +78,18 @@ def test_silence_is_forgiven_only_while_a_person_is_asked(room, monkeypatch, say
     spawn = os.posix_spawn
     monkeypatch.setattr(supervisor_room.os, "posix_spawn", lambda path, argv, env, **more: spawn(
         path, [path, "-S", "-c", SAYS, *says], env, **more))
-    monkeypatch.setattr(supervisor_room, "_SILENT", 0.3)
+    monkeypatch.setattr(liveness, "STARTING", 0.3)
+    monkeypatch.setattr(liveness, "RUNNING", 0.3)
     heard = []
     room._on_message = lambda room, message, fds: heard.append(message)
     room.start()
     until = time.monotonic() + 10
     while len(heard) < len(says) and time.monotonic() < until:
         room._loop.turn(0.1)
-    time.sleep(0.4)
     room.tick()
+    for _ in range(8):
+        time.sleep(0.1)
+        room.look()
     for _ in range(3 if lives else 0):
         room._loop.turn(0.1)
     if lives:

@@ -29,7 +29,7 @@ log = logging.getLogger("wgpy")
 ADMIN_GROUP = "wgpy-admin"
 JSON = b"wgpy=1\n"
 MAX_SET = 256 << 10      # bytes of a UAPI request: some 10,000 allowed IPs, read in 0.2 s
-MAX_COMMAND = 4 << 20    # bytes: a site file's text, quoted
+MAX_COMMAND = 512 << 10  # bytes: 2,000 sites in a site file's text, read in 0.5 s
 _SO_PEERGROUPS = 59
 
 

@@ -19,6 +19,7 @@ from wgpy.config.site_changes import difference
 from wgpy.config.site_model import Site
 from wgpy.daemon.admin import Sockets, State, firewall_counters
 from wgpy.daemon.door import Door
+from wgpy.daemon.liveness import LOOK
 from wgpy.daemon.pumps import queues
 from wgpy.daemon.supervisor_net import Namespaces, inside
 from wgpy.daemon.supervisor_room import RoomProcess, clean
@@ -94,6 +95,7 @@ class Supervisor:
             self.close()
             raise
         self.after(TICK, self._tick)
+        self.after(LOOK, self._watch)
         self.after(METRICS, self._metrics)
         for number in (signal.SIGTERM, signal.SIGINT):
             self.loop.on_signal(number, self._told)
@@ -255,6 +257,11 @@ class Supervisor:
         self.write_status()
         for room in self.rooms.values():
             room.tick()
+
+    def _watch(self) -> None:
+        self.after(LOOK, self._watch)
+        for room in self.rooms.values():
+            room.look()
 
     def _metrics(self) -> None:
         self.after(METRICS, self._metrics)

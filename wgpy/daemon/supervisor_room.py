@@ -9,6 +9,8 @@ import sys
 import time
 from collections.abc import Callable
 
+from wgpy.daemon import liveness
+from wgpy.daemon.liveness import Judge
 from wgpy.errors import WgpyError
 from wgpy.isolate import control
 from wgpy.loop import READ, Loop
@@ -17,9 +19,10 @@ log = logging.getLogger("wgpy")
 
 BACKOFF_FIRST, BACKOFF_LAST = 0.1, 2.0  # s
 _STABLE = 1.0            # s of being ready after which the back-off starts anew
-_SILENT = 8.0            # s without an answer after which a room is killed
 _MESSAGES_A_TICK = 64    # a room that sends more between two ticks is killed
+_LOG_LINES_A_TICK = 200  # that are copied, of
 _LOG_BYTES_A_TICK = 16384
+_LOG_FLOOD = 1 << 20     # bytes between two ticks for which a room is killed
 _LOG_BYTES = 65536       # that a pipe holds
 _PEERS = 1024
 _UNPRINTABLE = re.compile(r"[^\x20-\x7e]")
@@ -90,9 +93,10 @@ class RoomProcess:
         self._channel, self._log = ours, reader
         self.state, self.status = "starting", {}
         self.restarts += 1
-        self._heard, self._was_ready = time.monotonic(), 0.0
-        self._messages = self._logged = 0
-        self._asking = False
+        self._was_ready = 0.0
+        self._judge, self._jailed = Judge(time.monotonic()), 0
+        self._messages = self._logged = self._lines = 0
+        self._asking = self._condemned = False
         self._loop.watch(ours.fileno(), READ, lambda _: self._receive())
         self._loop.watch(reader, READ, lambda _: self._copy_log())
         self._loop.watch(self._pidfd, READ, lambda _: self._ended())
@@ -114,16 +118,25 @@ class RoomProcess:
         return wait
 
     def tick(self) -> None:
-        """To be called every second or two: asks for the status, kills what is stuck."""
-        self._messages = self._logged = 0
-        if self._pidfd < 0:
+        """To be called every second or two: asks for the status."""
+        self._messages = self._logged = self._lines = 0
+        if self._pidfd >= 0 and self.state == "ready" and self.send({"ask": "status"}):
+            self._judge.asked(time.monotonic())
+
+    def look(self) -> None:
+        """To be called every liveness.LOOK seconds: kills what is stuck."""
+        if self._pidfd < 0 or self._condemned or self.state == "stopping":
             return
-        if time.monotonic() - self._heard > _SILENT and not self._asking:
-            log.error("%s does not answer: killed", self.name)
-            self._heard = time.monotonic()
-            self.kill()
-        elif self.state == "ready":
-            self.send({"ask": "status"})
+        if self.state != "ready" or self._jailed in (0, self.pid):
+            self._jailed = liveness.jailed(self.pid)
+        reason = self._judge.seen(liveness.look(self._jailed), time.monotonic())
+        if reason and not (self._asking and reason == "does not answer"):
+            self._condemn(reason)
+
+    def _condemn(self, reason: str) -> None:
+        log.error("%s %s: killed", self.name, reason)
+        self._condemned = True
+        self.kill()
 
     # what it says
 
@@ -134,9 +147,8 @@ class RoomProcess:
     def _receive(self) -> None:
         self._messages += 1
         if self._messages > _MESSAGES_A_TICK:
-            log.error("%s floods its channel: killed", self.name)
             self._loop.forget(self._channel.fileno())
-            self.kill()
+            self._condemn("floods its channel")
             return
         try:
             received = self._channel.receive()
@@ -151,9 +163,8 @@ class RoomProcess:
             self._loop.forget(self._channel.fileno())
             return
         message, fds = received
-        self._heard = time.monotonic()
         if message.get("ready") is True and self.state == "starting":
-            self.state, self._was_ready, self._asking = "ready", self._heard, False
+            self.state, self._was_ready, self._asking = "ready", time.monotonic(), False
         elif message.get("asking") is True and self.state == "starting":
             self._asking = True  # a person, who may take any time over a passphrase
         elif isinstance(message.get("peers"), list):
@@ -161,6 +172,7 @@ class RoomProcess:
         elif isinstance(message.get("status"), dict):
             self.status = clean(message["status"]) | ({"peers": self._peers} if self._peers else {})
             self._peers = []
+        self._judge.heard(self.state == "ready")
         self._on_message(self, message, fds)
 
     def _copy_log(self) -> bool:
@@ -173,12 +185,17 @@ class RoomProcess:
             self._loop.forget(self._log)
             return False
         self._logged += len(data)
+        if self._logged > _LOG_FLOOD and not self._condemned:
+            self._loop.forget(self._log)
+            self._condemn("floods its log")
         if self._logged > _LOG_BYTES_A_TICK:
             return True
         for line in data.decode("ascii", "replace").splitlines():
             if line.strip():
                 self.last_line = _UNPRINTABLE.sub("?", line[:400])
-                log.info("%s", self.last_line)
+                self._lines += 1
+                if self._lines <= _LOG_LINES_A_TICK:
+                    log.info("%s", self.last_line)
         return True
 
     def _ended(self) -> None:

@@ -1,0 +1,23 @@
+"""A room that is stopped, as by SIGSTOP, is noticed and started anew (F10)."""
+
+import os
+import signal
+
+import pytest
+from rooms.nodes import ROOMS
+from wgpy.lab.netns import wait_until
+from wgpy.lab.traffic import ping
+
+pytestmark = pytest.mark.netns
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_a_stopped_room_is_started_anew(small, room):
+    node = small.a
+    assert ping(node.host, small.b.address, wait=8).lost == 0
+    before = node.status()["rooms"][room]["restarts"]
+    os.kill(node.pid(room), signal.SIGSTOP)
+    wait_until(lambda: node.status()["rooms"][room]["restarts"] == before + 1, 20, f"{room} is started anew")
+    wait_until(lambda: ping(node.host, small.b.address, count=1, wait=1).lost == 0, 20, "traffic is back")
+    said = node.log.read_text()
+    assert said.count(f"{room} is stopped: killed") == 1 and "does not answer" not in said
