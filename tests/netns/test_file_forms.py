@@ -16,6 +16,7 @@ from wgpy.lab.netns import Netns
 
 pytestmark = pytest.mark.netns
 
+WGPY = str(Path(sys.executable).with_name("wgpy"))
 KEY = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="  # bytes 0 to 31, of which a daemon may clamp two bits
 CLAMPED = "CAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHl8="
 ONE = "HPlbuq8YnehyXuVBk7KqJ1KcJAkLQPQ44WDazS2hLyQ="
@@ -137,8 +138,11 @@ class Device:
         self._path.write_bytes(text if isinstance(text, bytes) else text.encode())
         self._path.chmod(0o600)
 
+    def run(self, *command):
+        return self._host.run(*command).stdout
+
     def shown(self):
-        return self._host.run("wg", "showconf", "f0").stdout
+        return self.run("wg", "showconf", "f0")
 
     def wg(self, text):
         """The state after `wg setconf`, None when it refuses."""
@@ -217,3 +221,29 @@ def test_refused_with_a_reason_where_wg_takes_it(fresh, form):
     assert fresh.wg(text) is not None
     with pytest.raises(WgpyError, match=re.escape(says)):
         fresh.ours(text)
+
+
+FIELDS = ("public-key private-key listen-port fwmark peers preshared-keys endpoints allowed-ips latest-handshakes "
+          "persistent-keepalive transfer dump").split()  # wg(8), `show`
+
+
+@pytest.mark.parametrize("text", [I, I + f"PrivateKey = {CLAMPED}\nFwMark = 0x1234\n" + P + "AllowedIPs = 10.0.0.0/8, "
+                                  f"fd00::/8\nEndpoint = [2001:db8::1]:7\nPresharedKey = {KEY}\n"
+                                  "PersistentKeepalive = 25\n" + Q], ids=["bare", "full"])
+@pytest.mark.parametrize("words", [*(["f0", f] for f in FIELDS), *(["all", f] for f in FIELDS if f != "endpoints"),
+                                   ["interfaces"]],
+                         ids=" ".join)
+def test_show_takes_the_words_of_wg(fresh, words, text):
+    fresh.wg(text)
+    assert fresh.run(WGPY, "show", *words) == fresh.run("wg", "show", *words)
+
+
+def test_show_all_endpoints_names_the_interface_in_each_line(fresh):
+    """wg(8) of 2021 names it in the first only, which no script can read."""
+    fresh.wg(I + P + Q + "Endpoint = 192.0.2.1:5\n")
+    assert fresh.run(WGPY, "show", "all", "endpoints") == f"f0\t{ONE}\t(none)\nf0\t{TWO}\t192.0.2.1:5\n"
+
+
+def test_show_all_and_a_field_that_is_none(fresh):
+    assert fresh.run(WGPY, "show", "all") == fresh.run(WGPY, "show")
+    assert "FIELD is one of public-key" in fresh.run("sh", "-c", f"{WGPY} show f0 nope 2>&1 || true")

@@ -99,21 +99,49 @@ def down(name: str, json_: bool) -> None:
 
 @cli.command()
 @click.argument("name", required=False)
+@click.argument("field", required=False)
 @click.option("--conf", is_flag=True, help="As a file that wg setconf reads, with its keys.")
 @as_json
-def show(name: str | None, conf: bool, json_: bool) -> None:
-    """Show the tunnel NAME, or all."""
+def show(name: str | None, field: str | None, conf: bool, json_: bool) -> None:
+    """Show the tunnel NAME, or all; with FIELD (as for wg show) one thing for scripts;
+    `interfaces` lists names."""
     from wgpy.cli import client
-    from wgpy.cli import show as text
     if conf:
         from wgpy.config import ini
         from wgpy.config.model import as_request
-        if not name:
-            raise click.UsageError("--conf needs a NAME")
+        if not name or field:
+            raise click.UsageError("--conf needs a NAME and no more")
         wg = ini.format_wg(as_request(client.get(name)))
         click.echo(json.dumps({name: wg}) if json_ else wg, nl=json_)
         return
-    found = {name: client.look(name)} if name else client.survey()
+    every = name in (None, "all", "interfaces")
+    found = client.survey() if every else {name: client.look(name)}
+    if name == "interfaces" and not field:
+        click.echo(json.dumps(list(found)) if json_ else " ".join(found))
+    elif field:
+        _show_field(found, field, every, json_)
+    else:
+        _show_all(found, json_)
+
+
+def _show_field(found: dict, field: str, named: bool, json_: bool) -> None:
+    from wgpy.cli.show_fields import FIELDS
+    if field not in FIELDS:
+        raise click.UsageError(f"FIELD is one of {', '.join(FIELDS)}")
+    for name, said in found.items():
+        if said.error is not None:
+            click.echo(f"wgpy: {name}: {said.error}", err=True)
+    rows = {name: FIELDS[field](said.state) for name, said in found.items() if said.error is None}
+    if json_:
+        click.echo(json.dumps(rows))
+        return
+    for name, lines in rows.items():
+        for line in lines:
+            click.echo("\t".join((name, *line) if named else line))
+
+
+def _show_all(found: dict, json_: bool) -> None:
+    from wgpy.cli import show as text
     if json_:
         click.echo(json.dumps({n: text.as_json(f) for n, f in found.items()}, indent=2))
         return
