@@ -10,7 +10,7 @@ FUZZ_SECONDS  ?= 300
 FUZZ_EXAMPLES ?= 20000
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup demo test bench fuzz fresh wheel lines clean
+.PHONY: help setup demo test bench fuzz fresh wheel lock sbom lines clean
 .DELETE_ON_ERROR:
 
 help:
@@ -21,6 +21,8 @@ help:
 	@echo "make fuzz    C targets for FUZZ_SECONDS=$(FUZZ_SECONDS) each, Python ones for FUZZ_EXAMPLES=$(FUZZ_EXAMPLES)"
 	@echo "make fresh   demo and test in a new minimal root of RELEASE=$(RELEASE) (bookworm, trixie; as root)"
 	@echo "make wheel   sdist and wheel into dist/"
+	@echo "make lock    requirements.lock anew: every dependency with the hashes of its files"
+	@echo "make sbom    dist/wgpy.cdx.json, the bill of materials (CycloneDX)"
 	@echo "make lines   lines by room"
 	@echo "make clean   removes build products, keeps .cache"
 
@@ -73,10 +75,22 @@ fuzz: setup
 fresh:
 	@tools/fresh.sh $(RELEASE)
 
+# Two builds of one commit are the same, bit for bit.
+wheel: export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 315532800)
 wheel: setup
 	@$(PY) -m pip -q wheel --no-build-isolation --no-deps -w dist .
 	@$(PY) -c "from setuptools.build_meta import build_sdist; build_sdist('dist')" >/dev/null
 	@ls dist
+
+lock: setup
+	@$(PY) -m pip install -q "$$($(PY) -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["release"])')"
+	@$(VENV)/bin/pip-compile -q --upgrade --generate-hashes --strip-extras --no-header --no-emit-index-url \
+		--no-emit-find-links --no-emit-options -o requirements.lock pyproject.toml
+
+sbom: setup
+	@mkdir -p dist
+	@$(PY) tools/sbom.py >dist/wgpy.cdx.json
+	@echo dist/wgpy.cdx.json
 
 lines:
 	@$(PYTHON) tools/lines.py

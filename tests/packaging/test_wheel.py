@@ -1,7 +1,5 @@
 """F9: the source archive is complete, and the wheel built from it works where the
 source tree is not."""
-import os
-import subprocess
 import sys
 import sysconfig
 import tarfile
@@ -10,42 +8,10 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from building import run
 
 ROOT = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.slow
-
-
-def run(*command, cwd: Path) -> str:
-    env = {k: v for k, v in os.environ.items() if not k.startswith(("PYTHON", "VIRTUAL_ENV"))}
-    done = subprocess.run([str(c) for c in command], cwd=cwd, env=env, capture_output=True,
-                          text=True, timeout=600)
-    assert done.returncode == 0, f"{command}: {done.stdout[-2000:]}{done.stderr[-4000:]}"
-    return done.stdout
-
-
-@pytest.fixture(scope="module")
-def sdist(tmp_path_factory) -> Path:
-    """Built from a copy without build products, as a fresh clone would be."""
-    top = tmp_path_factory.mktemp("sdist")
-    tree = top / "tree"
-    tree.mkdir()
-    for name in ("wgpy", "pyproject.toml", "setup.py", "MANIFEST.in", "README.md", "LICENSE",
-                 "CHANGELOG.md"):
-        run("cp", "-r", ROOT / name, tree, cwd=top)
-    for made in [*tree.rglob("*.so"), *(tree / "wgpy/_fast").glob("*.c")]:
-        made.unlink()
-    run(sys.executable, "-c",
-        f"from setuptools.build_meta import build_sdist; build_sdist({str(top)!r})", cwd=tree)
-    (archive,) = top.glob("wgpy-*.tar.gz")
-    return archive
-
-
-@pytest.fixture(scope="module")
-def wheel(sdist) -> Path:
-    run(sys.executable, "-m", "pip", "wheel", "--no-build-isolation", "--no-deps", "--no-index",
-        "-w", sdist.parent, sdist, cwd=sdist.parent)
-    (built,) = sdist.parent.glob("*.whl")
-    return built
 
 
 @pytest.fixture(scope="module")
