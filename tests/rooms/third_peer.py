@@ -64,7 +64,7 @@ class ThirdPeer:
 
     def _do(self, todo: list) -> None:
         for effect in todo:
-            if isinstance(effect, (effects.Reply, effects.SendToPeer)):
+            if isinstance(effect, effects.SendToPeer):
                 self._socket.sendto(effect.datagram, self._where)
             elif isinstance(effect, effects.InstallKeypair):
                 self.sessions.append(effect)
