@@ -305,6 +305,52 @@ def test_removing_and_adding_a_peer_does_not_set_its_timestamps_back():
     assert len(b.received) == 2
 
 
+def _initiations(net, a, count: int) -> list[bytes]:
+    """That were made and never arrived, 6 s apart."""
+    out = []
+    for _ in range(count):
+        fresh = Device(SUITE, random.Random(len(out)).randbytes)
+        fresh.set_private_key(a.private, net.now(a))
+        (b_key,) = a.device.peers
+        fresh.add_peer(b_key)
+        fresh.start(net.now(a))
+        effects = fresh.notice(b_key, 1, net.now(a))
+        out += [e.datagram for e in effects if isinstance(e, fx.SendToPeer)]
+        net.run(6)
+    return out
+
+
+def _went_back(net, a, b, message: bytes) -> int:
+    net.mono += SECOND
+    effects = b.device.receive(message, a.where, net.now(b))
+    return sum(isinstance(e, fx.Event) and e.kind == "stamps-back" for e in effects)
+
+
+def test_a_peer_whose_clock_was_ahead_is_told_of_at_once_and_once():
+    """A peer that does not stamp monotonically across its restart, as wireguard-go or a
+    tunnel daemon: its stamps are behind the one that was ahead of our clock."""
+    net, a, b = pair()
+    net.clock_error["a"] = 1000 * SECOND
+    (ahead,) = _initiations(net, a, 1)
+    net.clock_error["a"] = 0
+    right = _initiations(net, a, 2)
+    assert [_went_back(net, a, b, m) for m in (ahead, *right)] == [0, 1, 0]
+    assert b.device.rejects == {"replay": 2}
+    assert 980 < b.device.peers[a.public].stamps_back <= 1000
+
+
+def test_copies_and_one_old_initiation_are_replays_and_several_that_go_on_are_more():
+    net, a, b = pair()
+    old = _initiations(net, a, 2)
+    (new,) = _initiations(net, a, 1)
+    assert not any(_went_back(net, a, b, m) for m in (new, new, new, old[0], old[0], new))
+    assert b.device.peers[a.public].stamps_back == 0
+    assert _went_back(net, a, b, old[1]) == 1
+    (newer,) = _initiations(net, a, 1)
+    assert not _went_back(net, a, b, newer)
+    assert b.device.rejects == {"replay": 6} and b.device.peers[a.public].stamps_back == 0
+
+
 def test_the_greatest_timestamp_can_be_saved_and_keeps_replays_out_after_a_restart():
     net, a, b = pair()
     message = first_message(net, a)

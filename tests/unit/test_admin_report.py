@@ -3,13 +3,14 @@
 import base64
 import ipaddress
 import json
+import os
 
 import pytest
 from test_engine import Clock, Node, deliver, handshake
 
 from wgpy.config import site_changes, site_model
 from wgpy.config.model import HostPort, PeerChange, Prefix, PrefixChange, SetRequest
-from wgpy.crypto import commands, report
+from wgpy.crypto import commands, report, stamps
 from wgpy.crypto.sealed import Document
 from wgpy.errors import WgpyError
 from wgpy.isolate.control import MESSAGE_BYTES
@@ -65,7 +66,34 @@ def test_a_replay_is_counted_with_its_peer():
         clock.ns += 10**9
         b.plane.pending_handshakes.append((initiation, Endpoint("192.0.2.1", 9)))
         b.engine.on_notices()
-    assert told(b, clock)["events"] == {"responses": 1, "rejected-replay": 1}
+    of_a = told(b, clock)
+    assert of_a["events"] == {"responses": 1, "rejected-replay": 1} and of_a["stamps_back"] == 0
+
+
+def test_a_peers_stamps_outlive_the_room_and_nobody_elses(tmp_path):
+    """Crypto ends and another one begins, with the supervisor's memory: what was recorded
+    before is refused as before, also by one who came back to the site file meanwhile."""
+    memory = os.memfd_create("stamps")
+    os.ftruncate(memory, stamps.BYTES)
+    clock, a, b = nodes()
+    kept = stamps.Stamps(os.dup(memory))
+    order = []
+    b.engine.before_response(lambda key, stamp: (kept.keep(key, stamp), order.append(len(b.plane.sent))))
+    handshake(a, b)
+    greatest = b.engine.device.peers[a.public].greatest_timestamp
+    assert order == [0] and any(greatest), "kept before the answer leaves"
+    _, _, reborn = nodes()
+    reborn.add(a.public)
+    later = stamps.Stamps(os.dup(memory))
+    later.restore(reborn.engine.device.peers)
+    assert reborn.engine.device.peers[a.public].greatest_timestamp == greatest
+    later.restore({})
+    assert not any(os.pread(memory, stamps.BYTES, 0)), "who is no peer any more is forgotten"
+    full = stamps.Stamps(os.dup(memory))
+    for n in range(stamps.BYTES // 64 + 1):  # one too many is not remembered, and breaks nothing
+        full.keep(n.to_bytes(32, "big").replace(b"\0" * 32, b"\1" * 32), greatest)
+    stamps.Stamps(None).keep(a.public, greatest)
+    os.close(memory)
 
 
 def test_no_secret_is_told():

@@ -11,7 +11,8 @@ MAX_PEERS = 1024
 ROOMS = ("black", "crypto", "red")
 PORTS = frozenset({"tun", "udp", "to_crypto", "from_crypto", "from_red", "to_black", "from_black", "to_red"})
 RING_EVENTS = ("attaches", "waits", "kicks", "bad_index", "bad_record")
-_EVENTS = ("handshake_sent", "handshake_complete", "handshake_given_up", "under_load", "load_over", "rejected")
+_EVENTS = ("handshake_sent", "handshake_complete", "handshake_given_up", "under_load", "load_over", "rejected",
+           "stamps_back")
 _REJECTS = ("malformed", "down", "unknown_peer", "flood", "zero_dh", "static", "timestamp", "replay", "response",
             "unknown_index", "cookie_unexpected", "cookie_invalid")
 

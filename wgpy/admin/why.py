@@ -120,7 +120,7 @@ def _remote_view(remote: dict | None) -> Rule:
         if n := engine.get("reject_replay"):
             yield Finding("clock", f"{f.name} refuses initiations whose time stamps it has seen or passed",
                           ((there + "rejects replay", n),), "this node's clock went back and its key store's floor was lost: "
-                          "set the clock, or restart the node there")
+                          f"set the clock, or encryptor down and up there (wgpy why at {f.name} tells more)")
     return rule
 
 
@@ -136,9 +136,17 @@ def _refused(f: _Facts) -> Iterator[Finding]:
                       (("responses sent", n), ("handshakes complete", 0), ("endpoint", f.peer.get("endpoint", ""))),
                       "compare the pre-shared keys; look for a NAT or firewall between that lets nothing back")
     if n := f.event("rejected-replay"):
-        yield Finding("clock", f"initiations of {f.name} bear time stamps that were seen or passed already",
-                      (("rejects replay", n),), f"the clock of {f.name} went back: set it there (its key store should keep "
-                      "the floor), or restart this node if that clock was once far ahead")
+        back, ahead = f.peer.get("stamps_back") or 0, f.peer.get("stamps_ahead") or 0
+        evidence = (("rejects replay", n), ("behind the greatest accepted, s", back), ("that one ahead of our clock, s", ahead))
+        if back:
+            yield Finding("clock", f"the time stamps of {f.name} went back: genuine initiations are older than one that was "
+                          "accepted before", evidence, f"its clock was wrong and was set, or is wrong now: set it there; if the "
+                          "greatest is ahead, encryptor down and up here forgets it (a tunnel: remove and add the peer). "
+                          f"If {f.name} is well, somebody replays recorded ones, to no effect")
+        else:
+            yield Finding("replayed", f"an initiation of {f.name} came again, or one older than the last", evidence,
+                          "a network that doubles or delays datagrams, or somebody who replays them: both are refused; "
+                          f"look at the clock of {f.name} only if it does not come up")
     if f.is_up:
         return
     if n := f.drop("crypto", "bad_mac1"):

@@ -18,6 +18,8 @@ _EVENTS = {
     "under-load": (logging.WARNING, "under load: handshakes need a cookie"),
     "load-over": (logging.WARNING, "load is over"),
     "rejected": (logging.DEBUG, "rejected"),
+    "stamps-back": (logging.WARNING, "this peer's time stamps went back: its initiations are refused until they "
+                    "are past the greatest (its clock was wrong, or somebody replays old ones)"),
 }
 
 
@@ -31,6 +33,8 @@ class Applier:
         self.of_peer: dict[bytes, Counter[str]] = {}  # what happened with each present peer
         # called before an initiation leaves, whose stamp may be the greatest so far
         self.before_initiation: Callable[[], None] = lambda: None
+        # called with a peer's key before we answer its initiation, whose stamp is its greatest
+        self.before_response: Callable[[bytes], None] = lambda peer: None
         self._do = {
             fx.SendToPeer: self._send,
             fx.AwaitResponse: lambda e, slot, now: plane.await_response(slot, e.index),
@@ -69,6 +73,8 @@ class Applier:
         ours = e.datagram.startswith(INITIATION)
         if ours:
             self.before_initiation()
+        else:
+            self.before_response(e.peer)
         self._count(e.peer, "initiations" if ours else "responses")
         self._plane.send(e.datagram, slot=slot)
 

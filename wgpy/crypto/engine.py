@@ -39,6 +39,10 @@ class Engine:
         """`call(greatest stamp)` comes before each initiation of ours leaves."""
         self._applier.before_initiation = lambda: call(self.device.greatest_stamp)
 
+    def before_response(self, call) -> None:
+        """`call(peer's key, its greatest stamp)` comes before each response leaves."""
+        self._applier.before_response = lambda key: call(key, self.device.peers[key].greatest_timestamp)
+
     # the loop's side
 
     def on_notices(self) -> None:

@@ -19,6 +19,7 @@ from wgpy.crypto.commands import Administration
 from wgpy.crypto.engine import Engine
 from wgpy.crypto.keys import Keys
 from wgpy.crypto.sites import request
+from wgpy.crypto.stamps import Stamps
 from wgpy.crypto.unlock import Kept
 from wgpy.errors import WgpyError
 from wgpy.isolate.control import Channel
@@ -55,6 +56,7 @@ class Room(PumpRoom):
     def as_root(self) -> None:
         """Locked memory is limited for others."""
         self._kept = Kept(self.fds.pop("unlocked", None))
+        self._stamps = Stamps(self.fds.pop("stamps", None))
 
     def start(self) -> None:
         """Keys are read here, in the jailed process: its waiting parent never had them."""
@@ -76,6 +78,7 @@ class Room(PumpRoom):
         self.engine.device.timestamp_floor = self.keys.floor
         if self.keys.store:
             self.engine.before_initiation(self._raise_floor)
+        self.engine.before_response(self._stamps.keep)
         self.configure(self.site, None)
         self._open_gate()
         self.loop.watch(plane.notice_fd, READ, lambda _: self.engine.on_notices())
@@ -106,6 +109,7 @@ class Room(PumpRoom):
     def configure(self, site: Site, before: Site | None) -> None:
         """WgpyError, with nothing changed, for what cannot be carried out whole."""
         self.engine.apply(self.wanted(site, before))
+        self._stamps.restore(self.engine.device.peers)
         self.site = site
 
     def wanted(self, site: Site, before: Site | None) -> SetRequest:

@@ -5,13 +5,16 @@ from collections.abc import Iterator
 from wgpy.config.model import NO_KEY, HostPort
 from wgpy.config.site_model import Site
 from wgpy.config.values import endpoint_text, to_base64
+from wgpy.protocol import tai64n
 
 PART = 48  # peers in one message to the supervisor: 48 KiB with the longest names and numbers
 
 
 def peers(engine, site: Site, now) -> list[dict]:
     """Of each peer, named as in the site file. `now` is an Instant; `handshake` is wall
-    time in seconds, 0 for never; counts are since the peer was added."""
+    time in seconds, 0 for never; counts are since the peer was added. In seconds, 0 for not at all:
+    `stamps_back`, by which the peer's time stamps went back, `stamps_ahead`, by which the
+    greatest of them is ahead of our clock."""
     names = {p.public_key: p for p in site.peers}
     return [_peer(*facts, names.get(facts[0].public_key), now) for facts in engine.inspect()]
 
@@ -23,6 +26,8 @@ def _peer(peer, stats, endpoint, sessions, events, site, now) -> dict:
         "networks": [str(n) for n in site.networks[:4]] if site else [],
         "psk": peer.preshared_key != NO_KEY, "keepalive": peer.keepalive,
         "handshake": peer.last_handshake // 10**9, "sessions": len(sessions),
+        "stamps_back": peer.stamps_back, "stamps_ahead": max(
+            0, (tai64n.decode(peer.greatest_timestamp) - now.wall) // 10**9),
         "state": peer.state.name.lower(), "tries": peer.tries, "cookie": peer.cookies.is_fresh(now.mono),
         "rx_bytes": stats.rx_bytes, "tx_bytes": stats.tx_bytes, "rx_packets": stats.rx_packets,
         "tx_packets": stats.tx_packets, "staged": stats.staged, "events": dict(events),

@@ -17,6 +17,7 @@ from pathlib import Path
 from wgpy.admin.gate import admin_gid
 from wgpy.config.site_changes import difference
 from wgpy.config.site_model import Site
+from wgpy.crypto import stamps
 from wgpy.daemon.admin import Sockets, State, firewall_counters
 from wgpy.daemon.door import Door
 from wgpy.daemon.liveness import LOOK
@@ -60,6 +61,8 @@ class Supervisor:
         self._timers: list[tuple[float, int, Callable[[], None]]] = []
         self._order = itertools.count()
         self._rings: dict[str, MemfdRing] = {}
+        self._stamps = os.memfd_create("stamps", os.MFD_CLOEXEC)  # crypto's own, across its restarts
+        os.ftruncate(self._stamps, stamps.BYTES)
         self._monitors: list[socket.socket] = []
         self._where = links.Whereabouts()
         self._up = self._asked = self._stopping = self._looking = self._wan_runs = False
@@ -166,7 +169,7 @@ class Supervisor:
 
     def _give_crypto(self) -> tuple[dict, dict[str, int]]:
         fds = self._ring_ends("crypto") | {"site": _descriptor(self._text)}
-        fds |= {name: os.dup(fd) for name, fd in self.credentials.items()}
+        fds |= {name: os.dup(fd) for name, fd in self.credentials.items()} | {"stamps": os.dup(self._stamps)}
         fds |= self._state.give() if self._state else {}
         if self._scribe:
             self._scribe.restarted()

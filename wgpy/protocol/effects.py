@@ -90,7 +90,8 @@ class Rearm:
 class Event:
     """Something an operator may want to know; `kind` is a fixed word, `peer` may be
     None. Kinds: handshake-sent, handshake-complete, handshake-given-up, under-load,
-    load-over, rejected (with `reason`)."""
+    load-over, rejected (with `reason`), stamps-back (of the peer's initiations, once until
+    one is accepted)."""
     kind: str
     peer: bytes | None = None
     reason: str = ""

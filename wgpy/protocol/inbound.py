@@ -49,7 +49,10 @@ class Inbound:
             raise Refused("zero-dh")
         timestamp, proven = device.noise.prove(claim, bytes(peer.ss))
         if timestamp <= peer.greatest_timestamp:
-            return device.reject("replay", peer, out)
+            device.reject("replay", peer, out)
+            if peer.refuse(timestamp, now.wall):
+                out.append(Event("stamps-back", peer.public_key))
+            return None
         index = device.indices.new(peer)
         try:
             response, keys = device.noise.respond(proven, peer.preshared_key, index, device.entropy(32))

@@ -2,7 +2,7 @@
 
 from enum import Enum, auto
 
-from wgpy.constants import REKEY_TIMEOUT
+from wgpy.constants import REKEY_TIMEOUT, SECOND
 from wgpy.protocol import tai64n
 from wgpy.protocol.cookies import CookieJar
 from wgpy.protocol.noise import InFlight, wipe
@@ -10,6 +10,7 @@ from wgpy.suite import Suite
 
 NEVER = -(1 << 62)  # earlier than any CLOCK_BOOTTIME by more than any interval
 NO_PSK = bytes(32)
+AHEAD = 300 * SECOND  # a clock by less is not called wrong; an encryptor stamps up to 120 s ahead
 
 
 class State(Enum):
@@ -36,6 +37,8 @@ class Peer:
         self.cookies = CookieJar(suite, public_key)
         self.last_stamp = 0               # of our own initiations, whitened wall ns
         self._greatest = tai64n.ZERO      # of the peer's initiations
+        self._refused = tai64n.ZERO       # the greatest that was refused since
+        self.stamps_back = 0              # s by which it is behind, once that is no mere copy
         self.initiation_heard = NEVER
 
         self.expiry: dict[int, int] = {}  # local index of a keypair -> when to wipe it
@@ -71,6 +74,20 @@ class Peer:
         if len(stamp) != tai64n.SIZE:
             raise ValueError("a TAI64N timestamp has 12 bytes")
         self._greatest = bytes(stamp)
+        self._refused, self.stamps_back = tai64n.ZERO, 0
+
+    def refuse(self, stamp: bytes, wall: int) -> bool:
+        """A genuine initiation whose stamp is not greater than the greatest. True once, when
+        it cannot be a mere copy of one that was accepted: either the greatest lies ahead of
+        our own clock, or several came whose stamps go on. Then the peer's clock went back,
+        or somebody replays a recording of several. `wall` in ns."""
+        if stamp >= self._greatest:
+            return False
+        before, known = self._refused, self.stamps_back
+        self._refused = max(before, bytes(stamp))
+        if known or tai64n.ZERO < before < stamp or tai64n.decode(self._greatest) > wall + AHEAD:
+            self.stamps_back = max(1, (tai64n.decode(self._greatest) - tai64n.decode(stamp)) // SECOND)
+        return self.stamps_back > 0 and not known
 
     def may_initiate_at(self) -> int:
         """One initiation in 5 s, counted also from a response that we sent."""

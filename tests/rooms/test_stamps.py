@@ -1,0 +1,43 @@
+"""What a node remembers of its peers' time stamps outlives its crypto room: an initiation
+recorded before is refused after, and does not move the peer's endpoint."""
+
+import os
+import signal
+import socket
+
+import pytest
+from rooms.nodes import Pair
+from wgpy.lab.netns import wait_until
+from wgpy.lab.traffic import ping
+from wgpy.lab.wire import Capture
+
+pytestmark = pytest.mark.netns
+INITIATION = 1
+
+
+def test_an_initiation_recorded_before_a_restart_of_crypto_is_refused_after_it(tmp_path):
+    pair = Pair(tmp_path)
+    a, b = pair.nodes
+    try:
+        b.start()
+        with Capture(pair.internet, "to-a") as wire:
+            a.start()
+            wait_until(lambda: ping(a.host, b.address, wait=1).lost == 0, 20, "traffic")
+        recorded = [f for f in wire.frames() if f.kind == INITIATION and f.source[0] == a.wan]
+        assert recorded
+        a.stop()
+        before = b.pid("crypto")
+        os.kill(before, signal.SIGKILL)
+        wait_until(lambda: b.status()["rooms"]["crypto"]["restarts"] == 1
+                   and b.status()["rooms"]["crypto"]["status"].get("peers"), 20, "crypto is there again")
+
+        def engine() -> dict:
+            return b.status()["rooms"]["crypto"]["status"]["engine"]
+
+        with pair.internet.entered(), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+            s.sendto(recorded[-1].payload, (b.wan, 51820))
+        wait_until(lambda: engine().get("reject_replay") == 1, 10, "the recording is refused")
+        (peer,) = b.status()["rooms"]["crypto"]["status"]["peers"]
+        assert peer["endpoint"] == f"{a.wan}:51820" and not peer["events"].get("responses")
+    finally:
+        pair.close()
