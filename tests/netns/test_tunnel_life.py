@@ -143,6 +143,16 @@ def test_down_when_the_daemon_is_dead(house, hook):
     assert house.wgpy("down", path, check=False).returncode == 1, "nothing is up any more"
 
 
+def test_down_when_the_daemon_hangs(house):
+    before = house.state()
+    house.wgpy("up", house.file())
+    pid = house.daemon()
+    house.host.run("kill", "-STOP", pid)
+    done = house.wgpy("down", "q0")
+    assert "does not answer" in done.stderr and house.state() == before
+    assert house.host.run("pgrep", "-f", "wgpy.*q0$", check=False).stdout == ""
+
+
 def test_a_failing_predown_leaves_the_tunnel_up(house):
     """As in wg-quick(8)."""
     path = house.file("PreDown = false")

@@ -6,6 +6,7 @@ are asked only what the UAPI defines, and all are asked at once, each with its o
 
 import os
 import socket
+import struct
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -49,8 +50,19 @@ def is_served(name: str) -> bool:
             return False
 
 
-def get(name: str) -> DeviceState:
-    return uapi.parse_get(_ask(name, f"{uapi.GET}\n\n"))
+def get(name: str, patience: float = _PATIENCE) -> DeviceState:
+    return uapi.parse_get(_ask(name, f"{uapi.GET}\n\n", patience))
+
+
+def pid(name: str) -> int:
+    """Of the process that listens, 0 where that cannot be seen."""
+    with socket.socket(socket.AF_UNIX) as s:
+        try:
+            s.settimeout(_SHORT_PATIENCE)
+            s.connect(socket_path(name))
+            return struct.unpack("3i", s.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))[0]
+        except OSError:
+            return 0
 
 
 def look(name: str, patience: float = _PATIENCE) -> Found:

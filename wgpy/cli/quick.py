@@ -2,6 +2,7 @@
 signal comes. Every step is written down (record.py) before it is done; `undo` goes by that."""
 
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -20,7 +21,8 @@ from wgpy.config.model import NO_KEY, DeviceState, Prefix, SetRequest, TunnelFil
 from wgpy.config.values import prefix_text
 from wgpy.errors import ConfigError, HostError, WgpyError
 
-_GONE_WITHIN = 10.0  # s from the deletion of the link to the end of its daemon
+_GONE_WITHIN = 5.0  # s from the deletion of the link to the end of its daemon
+_ANSWERS_WITHIN = 5.0  # s that `down` waits for a daemon
 
 
 class Up:
@@ -159,7 +161,7 @@ def undo(name: str, host: net.Host, record: Record) -> list[str]:
     if done.firewall:
         step(lambda: guard.unguard(name), firewall=False)
     if done.link:
-        step(lambda: delete(host, name), link=False)
+        step(lambda: delete(host, name, ours=bool(done.file)), link=False)
     if not errors:
         record.forget()
     return errors
@@ -209,8 +211,8 @@ class Down:
         state = None
         if served:
             try:
-                state = client.get(self.name)
-            except WgpyError as e:
+                state = client.get(self.name, _ANSWERS_WITHIN)
+            except (WgpyError, OSError) as e:
                 self.say(f"warning: {e}")
         elif there and record.done is None:
             raise HostError(f"{self.name}: is no tunnel of a daemon that runs here")
@@ -278,15 +280,27 @@ def configure(name: str, request: SetRequest) -> None:
         raise HostError(f"{name}: the daemon refuses the configuration: {os.strerror(e.errno)}") from None
 
 
-def delete(host: net.Host, name: str) -> None:
-    """Deletes the link, waits for its daemon to end, and removes the socket of a dead one."""
+def delete(host: net.Host, name: str, *, ours: bool) -> None:
+    """Deletes the link, waits for its daemon to end, and removes the socket of a dead one.
+    A daemon that we started and that hangs is killed."""
+    pid = client.pid(name)
     host.delete_link(name)
+    if not _ended(name):
+        if not ours or not pid:
+            raise HostError(f"{name}: the daemon does not end" + (f": kill {pid}" if pid else ""))
+        os.kill(pid, signal.SIGKILL)
+        if not _ended(name):
+            raise HostError(f"{name}: the daemon does not end, not even killed: {pid}")
+    Path(socket_path(name)).unlink(missing_ok=True)
+
+
+def _ended(name: str) -> bool:
     end = time.monotonic() + _GONE_WITHIN
     while client.is_served(name):
         if time.monotonic() > end:
-            raise HostError(f"{name}: the daemon does not end")
-        time.sleep(0.02)
-    Path(socket_path(name)).unlink(missing_ok=True)
+            return False
+        time.sleep(0.05)
+    return True
 
 
 def _namespace() -> int:
