@@ -2,8 +2,8 @@
 # usage: fresh.sh RELEASE [COMMAND...]   on a machine where nothing was installed: a minimal root of
 # a Debian release with git and make, the commit that is checked out cloned into the home of root, there both
 # commands of the README (or COMMAND...) as root. The root is built once in .cache/fresh and copied
-# for each run; the copy goes when the run ends. Root's own /etc/resolv.conf and certificates serve
-# inside too, for hosts whose network needs them.
+# for each run; the copy goes when the run ends. The host's /etc/resolv.conf serves inside too, and the
+# certificates that PIP_CERT names, where its network needs them.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 release=${1:?usage: fresh.sh RELEASE [COMMAND...]}
@@ -24,11 +24,8 @@ trap 'rm -rf --one-file-system "$work"' EXIT
 cp -a "$base/root/." "$work"
 git clone -q --no-hardlinks . "$work/root/wgpy"
 cp /etc/resolv.conf "$work/etc/resolv.conf"
-certificates=/etc/ssl/certs/ca-certificates.crt
-if [ -e "$certificates" ]; then
-    mkdir -p "$work/etc/ssl/certs"
-    cp "$certificates" "$work/etc/ssl/certs/"
-fi
+certificates=/etc/ssl/host.crt # apt writes its own beside it
+[ -z "${PIP_CERT-}" ] || { mkdir -p "$work/etc/ssl" && cp "$PIP_CERT" "$work$certificates"; }
 [ $# -gt 0 ] || set -- sh -c 'make demo && make test'
 echo "fresh: $release at $(git rev-parse --short HEAD): $*"
 

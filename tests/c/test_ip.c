@@ -68,7 +68,7 @@ static void parsing(void)
 }
 
 /* RFC 6040, figure 4, retyped: rows inner, columns outer: 0 Not-ECT, 1 ECT(1), 2 ECT(0),
- * 3 CE; -1 drop. The figure's columns are Not-ECT, ECT(0), ECT(1), CE. */
+ * 3 CE; -1 lost. The figure's columns are Not-ECT, ECT(0), ECT(1), CE. */
 static void ecn(void)
 {
     static const int want[4][4] = {{0, 0, 0, -1}, {1, 1, 1, 3}, {2, 1, 2, 3}, {3, 3, 3, 3}};

@@ -18,6 +18,11 @@ from wgpy.suite import registry
 SECOND = 10**9
 
 
+def clamped(key: bytes) -> bytes:
+    """RFC 7748, section 5."""
+    return bytes([key[0] & 0xF8]) + key[1:31] + bytes([key[31] & 0x7F | 0x40])
+
+
 class Clock:
     def __init__(self):
         self.ns = 1000 * SECOND
@@ -28,7 +33,7 @@ class Clock:
 
 class Node:
     def __init__(self, clock, **limits):
-        self.private = os.urandom(32)
+        self.private = clamped(os.urandom(32))
         self.public = crypto_scalarmult_base(self.private)
         self.plane = FakePlane()
         self.engine = Engine(Device(registry.get(), os.urandom), self.plane, clock=clock, **limits)
@@ -233,6 +238,8 @@ def test_own_public_key_is_no_peer(pair):
 def test_private_key_can_be_cleared_and_is_described(pair):
     _, a, b = pair
     assert a.engine.describe().private_key == a.private
+    a.engine.apply(SetRequest(private_key=b"\xff" * 32))
+    assert a.engine.describe().private_key == b"\xf8" + b"\xff" * 30 + b"\x7f", "as the kernel shows it"
     a.engine.apply(SetRequest(private_key=bytes(32)))
     assert a.engine.describe().private_key == bytes(32) and a.engine.device.public_key is None
 

@@ -7,6 +7,7 @@ import sys
 
 import click
 
+from wgpy import suite
 from wgpy.cli import admin
 from wgpy.cli.interrupt import Interrupted
 from wgpy.cli.encryptor import encryptor
@@ -161,10 +162,7 @@ def _key(key: bytes, json_: bool) -> None:
 @as_json
 def genkey(json_: bool) -> None:
     """Print a new private key."""
-    key = bytearray(os.urandom(32))
-    key[0] &= 248
-    key[31] = key[31] & 127 | 64
-    _key(bytes(key), json_)
+    _key(suite.get().private(os.urandom(32)), json_)
 
 
 @cli.command()

@@ -190,6 +190,8 @@ class Engine:
                 for key, slot in self._slots.items()]
 
     def _set_private_key(self, key: bytes, now) -> None:
+        if key != NO_KEY:
+            key = self.device.suite.private(key)
         if key == self._private_key:
             return
         self._private_key = key

@@ -32,7 +32,7 @@ def ecn(packet: bytes) -> int:
 
 
 def decapsulate_ecn(packet: bytes, outer: int) -> bytes | None:
-    """RFC 6040, section 4.2. None when the packet must be dropped."""
+    """RFC 6040, section 4.2. None when the packet cannot carry the outer mark CE."""
     inner, outer = ecn(packet), outer & 3
     if outer == 3:
         if inner == 0:

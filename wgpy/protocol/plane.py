@@ -379,8 +379,10 @@ class Plane:
             return "inner_length"
         if self._ips.lookup(ip.source) != slot:
             return "wrong_source"
-        marked = inner.decapsulate_ecn(packet[:ip.total], tos)
-        return "inner_ecn" if marked is None else marked
+        packet = packet[:ip.total]
+        marked = inner.decapsulate_ecn(packet, tos)
+        self._drops["ecn_lost"] += marked is None
+        return packet if marked is None else marked
 
     def _raise(self, slot: int, bits: int) -> None:
         self._notices[slot] = self._notices.get(slot, 0) | bits

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 class Suite:
     """One suite. Functions take and return bytes and keep no state.
 
+    private(entropy) -> the private key that these bytes stand for; of a private key, itself.
     public(private) -> public key.
     dh(private, public) -> shared secret, or None when it would be all-zero.
     hash(data); hmac(key, data); mac(key, data) with key 16 or 32 bytes -> 16 bytes.
@@ -28,6 +29,7 @@ class Suite:
     construction: bytes   # Noise protocol name: the initial chaining key is its hash
     identifier: bytes     # prologue of every handshake
     transport: int        # id of the data plane's AEAD
+    private: Callable[[bytes], bytes]
     public: Callable[[bytes], bytes]
     dh: Callable[[bytes, bytes], bytes | None]
     hash: Callable[[bytes], bytes]

@@ -25,6 +25,11 @@ _INNER_REST = bytes([0x36]) * 32
 _OUTER_REST = bytes([0x5C]) * 32
 
 
+def private(entropy: bytes) -> bytes:
+    """Clamped (RFC 7748, section 5), as wg(8) and the kernel show a private key."""
+    return bytes([entropy[0] & 248, *entropy[1:31], entropy[31] & 127 | 64])
+
+
 def public(private: bytes) -> bytes:
     """The public key of a private one, which is clamped on use (RFC 7748, section 5)."""
     return crypto_scalarmult_base(private)
@@ -123,6 +128,6 @@ WIREGUARD = Suite(
     construction=b"Noise_IKpsk2_25519_ChaChaPoly_BLAKE2s",
     identifier=b"WireGuard v1 zx2c4 Jason@zx2c4.com",
     transport=1,
-    public=public, dh=dh, hash=hash, hmac=hmac, kdf=kdf, mac=mac,
+    private=private, public=public, dh=dh, hash=hash, hmac=hmac, kdf=kdf, mac=mac,
     seal=seal, open=open, xseal=xseal, xopen=xopen, self_test=_self_test,
 )

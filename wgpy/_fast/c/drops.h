@@ -1,4 +1,5 @@
-/* Every reason for which the packet path drops a packet, in one place. The first
+/* Every reason for which the packet path drops a packet, in one place, and what it delivers
+ * with a loss. The first
  * column is the name that users see (`wgpy show`, metrics), the last what it means. */
 #ifndef WG_DROPS_H
 #define WG_DROPS_H
@@ -21,7 +22,7 @@
     X(inner_malformed, "decrypted to something that is no IP packet") \
     X(inner_length, "the IP length exceeds the decrypted bytes") \
     X(wrong_source, "the inner source is not among the peer's allowed IPs") \
-    X(inner_ecn, "outer CE on an inner packet that cannot carry it (RFC 6040)") \
+    X(ecn_lost, "not a drop: the path marked CE a packet that cannot carry it, which was delivered unmarked") \
     X(truncated, "a datagram larger than the receive buffer") \
     X(unawaited, "a response or cookie reply to nothing that we sent") \
     X(bad_mac1, "a handshake message whose MAC1 is wrong: made for another key, or not by a peer") \

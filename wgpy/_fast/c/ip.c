@@ -130,9 +130,9 @@ void ip4_set_checksum(uint8_t *header, uint32_t header_len)
 
 /* RFC 6040, figure 4: rows inner, columns outer, codepoints in numeric order
  * (Not-ECT, ECT(1), ECT(0), CE). */
-enum { NOT_ECT, ECT1, ECT0, CE, ECN_DROP = 4 };
+enum { NOT_ECT, ECT1, ECT0, CE, ECN_LOST = 4 };
 static const uint8_t ecn_inner_outer[4][4] = {
-    [NOT_ECT] = {NOT_ECT, NOT_ECT, NOT_ECT, ECN_DROP},
+    [NOT_ECT] = {NOT_ECT, NOT_ECT, NOT_ECT, ECN_LOST},
     [ECT1] = {ECT1, ECT1, ECT1, CE},
     [ECT0] = {ECT0, ECT1, ECT0, CE},
     [CE] = {CE, CE, CE, CE},
@@ -145,7 +145,7 @@ bool ecn_decapsulate(uint8_t *packet, uint8_t outer_tos)
     uint8_t ecn = ecn_inner_outer[inner][outer_tos & 3];
     if (ecn == inner)
         return true;
-    if (ecn == ECN_DROP)
+    if (ecn == ECN_LOST)
         return false;
     if (v4) {
         /* RFC 1624, equation 3 */

@@ -44,7 +44,7 @@ void ip4_set_checksum(uint8_t *header, uint32_t header_len);
 /* RFC 6040 normal mode. Encapsulation: the outer ECN is the inner one. */
 static inline uint8_t ecn_outer(uint8_t inner_tos) { return inner_tos & 3; }
 /* Decapsulation: rewrites the inner packet's ECN for the outer one received.
- * False when the packet must be dropped (outer CE, inner Not-ECT). The packet has
+ * False when the mark is lost (outer CE, inner Not-ECT), the packet is as it was. The packet has
  * passed ip_parse; an IPv4 checksum is updated, not recomputed: a wrong one stays so. */
 bool ecn_decapsulate(uint8_t *packet, uint8_t outer_tos);
 

@@ -149,10 +149,13 @@ static void admit_inner(struct wg_crypto_stage *s, struct wg_batch *b, struct wg
         batch_drop(b, p, WG_DROP_inner_length);
     else if (plane_owner(s, ip.version, ip.src) != p->peer)
         batch_drop(b, p, WG_DROP_wrong_source);
-    else if (!ecn_decapsulate(packet, p->tos))
-        batch_drop(b, p, WG_DROP_inner_ecn);
-    else
+    else {
+        /* RFC 6040 would have it dropped; the kernel and wireguard-go deliver it, and paths that
+         * mark everything exist */
+        if (!ecn_decapsulate(packet, p->tos))
+            count(&b->drops[WG_DROP_ecn_lost], 1);
         p->len = ip.total_len;
+    }
 }
 
 /* Marks the counters of what was opened. */
