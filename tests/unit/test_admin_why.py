@@ -45,7 +45,7 @@ CASES = {
     "unknown-peer": {"engine": {"reject_unknown_peer": 5}, "events": SENT},
     "peer-under-load": {"cookie": True, "events": SENT},
     "under-load": {"engine": {"event_under_load": 1}, "drops": {"cookie_demanded": 50}, "events": SENT},
-    "source-budget": {"black": {"source_budget": 9}, "events": SENT},
+    "ring-share": {"black": {"ring_share": 9}, "events": SENT},
     "room-down": {"rooms": {"black": "stopped"}},
     "up": UP,
     "networks": {**UP, "drops": {"wrong_source": 2}},
@@ -126,7 +126,7 @@ def test_there_is_always_an_answer(data):
         engine=counts("reject_unknown_peer", "event_under_load", "event_load_over"),
         events=counts("initiations", "responses", "rejected-response", "rejected-replay", "handshake-complete"),
         drops=counts("no_peer", "no_endpoint", "ring_detached", "wrong_source", "bad_tag", "bad_mac1", "cookie_demanded"),
-        black=counts("udp_send", "source_budget"),
+        black=counts("udp_send", "ring_share"),
         firewall={"red": counts("not_permitted", "lan_spoofed"), "black": counts("output_dropped")},
         handshake=data.draw(st.sampled_from([0, NOW - 5, NOW - 500])), sessions=data.draw(st.integers(0, 2)),
         endpoint=data.draw(st.sampled_from(["", "192.0.2.1:1"])), cookie=data.draw(st.booleans()))

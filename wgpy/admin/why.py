@@ -171,9 +171,9 @@ def _load(f: _Facts) -> Iterator[Finding]:
         yield Finding("under-load", "this node is under load and demands cookies",
                       (("crypto drops cookie_demanded", demanded), ("crypto drops rate_limited", limited)),
                       "honest peers get through with their cookie; find the source of the flood")
-    if n := f.drop("black", "source_budget"):
-        yield Finding("source-budget", "datagrams were dropped because one source sent too many",
-                      (("black drops source_budget", n),), "a flood, or many nodes behind one address")
+    if n := f.drop("black", "ring_share"):
+        yield Finding("ring-share", "datagrams were dropped because crypto could not keep up with strangers",
+                      (("black drops ring_share", n),), "a flood: find its source; sites that are up are served first")
 
 
 def _endpoint(f: _Facts) -> Iterator[Finding]:

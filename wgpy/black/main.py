@@ -12,10 +12,10 @@ class Room(PumpRoom):
 
     def __init__(self, channel: Channel, options: dict, fds: dict[str, int]):
         super().__init__(channel)
-        self._gate = Gate()
         udp = UdpPort(fds.pop("udp4", -1), fds.pop("udp6", -1))
         to_crypto = ring_end(fds, "black-crypto").producer(datagrams=True)
         from_crypto = ring_end(fds, "crypto-black").consumer(datagrams=True)
+        self._gate = Gate(to_crypto)
         self.ports = {"udp": udp, "to_crypto": to_crypto, "from_crypto": from_crypto}
         self.pumps = {"in": Pump(udp, self._gate.stage(), to_crypto),
                       "out": Pump(from_crypto, self._gate.tap(), udp)}

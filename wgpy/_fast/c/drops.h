@@ -38,7 +38,7 @@
     X(queue_full, "a memory port or ring is full") \
     X(ring_detached, "nobody is attached to the ring") \
     X(not_wireguard, "a datagram without the form of a WireGuard message") \
-    X(source_budget, "more than its source is allowed") \
+    X(ring_share, "the rest of the ring is kept for peers that crypto has answered") \
     X(ring_record, "a ring record that contradicts itself")
 
 enum wg_drop {

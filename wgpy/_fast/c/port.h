@@ -20,6 +20,9 @@ struct wg_port {
      * neighbour can read, or NULL when it has none now. Such a batch is sent without a
      * copy. NULL where there is no such memory. */
     uint8_t *(*lend)(struct wg_port *);
+    /* Sink: how much of its room is taken, of WG_FULL; a train takes one or more. NULL where
+     * room does not run out. */
+    uint32_t (*filled)(struct wg_port *);
     /* Source: gives back what receive handed out as the source's own memory, which it
      * does, read-only, while `in_place` is set. NULL where there is no such memory. */
     void (*release)(struct wg_port *);

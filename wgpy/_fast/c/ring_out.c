@@ -54,6 +54,21 @@ static uint32_t find_space(struct wg_ring_out *r, uint32_t len)
     return (uint32_t)(r->place % r->end.arena_size);
 }
 
+/* A tail that lies costs the consumer its own records here, too. */
+static uint32_t ring_filled(struct wg_port *port)
+{
+    struct wg_ring_out *r = (struct wg_ring_out *)port;
+    uint32_t live = r->head - ring_load(r->end.theirs + RING_C_TAIL);
+    if (!attached(r) || !live)
+        return 0;
+    if (live >= RING_DESCRIPTORS)
+        return WG_FULL;
+    uint64_t bytes = r->place - r->start[(r->head - live) % RING_DESCRIPTORS];
+    uint32_t of_arena = (uint32_t)(bytes * WG_FULL / r->end.arena_size);
+    return of_arena > live ? of_arena : live;
+}
+_Static_assert(RING_DESCRIPTORS == WG_FULL, "a descriptor is one part of the room");
+
 /* Waits for the consumer, SPACE_TRIES times SPACE_WAIT_MS at most. */
 static uint32_t wait_for_space(struct wg_ring_out *r, uint32_t len)
 {
@@ -226,6 +241,7 @@ int ring_out_init(struct wg_ring_out *r, uint8_t *own, size_t own_size, const ui
     r->port.send = ring_send;
     r->port.service = ring_service;
     r->port.lend = ring_lend;
+    r->port.filled = ring_filled;
     r->lent = NO_SPACE;
     ring_wait_on(&r->port, &r->end.space);
     r->epoch = o.seed | 1;

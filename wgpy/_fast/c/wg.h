@@ -31,6 +31,7 @@ enum {
     WG_HANDSHAKE_SLOTS = 1024,
     WG_COOKIE_SLOTS = 64,           /* cookie replies that wait for the core */
     WG_QUEUES_MAX = 16,
+    WG_FULL = 256,                  /* all the room that a sink has */
 };
 
 #define WG_NO_PEER UINT32_MAX
