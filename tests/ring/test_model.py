@@ -1,5 +1,5 @@
-"""The Spin model of rings (ring.pml): the protocol holds, and holds for its reasons, for
-each rule left out is found."""
+"""The Spin models of rings (ring.pml, attach.pml): the protocol holds, and holds for its
+reasons, for each rule left out is found."""
 import re
 import subprocess
 from pathlib import Path
@@ -7,18 +7,18 @@ from pathlib import Path
 import pytest
 from needs import need
 
-MODEL = Path(__file__).with_name("ring.pml")
+MODEL, ATTACHMENT = (Path(__file__).with_name(name) for name in ("ring.pml", "attach.pml"))
 
 
-def errors(tmp_path: Path, *defines: str) -> tuple[int, str]:
+def errors(tmp_path: Path, *defines: str, model: Path = MODEL) -> tuple[int, str]:
     """Errors that an exhaustive search finds, and what it printed."""
     need("spin", "gcc")
-    for command in (["spin", "-a", *(f"-D{d}" for d in defines), str(MODEL)],
+    for command in (["spin", "-a", *(f"-D{d}" for d in defines), str(model)],
                     ["gcc", "-O1", "-w", "-DSAFETY", "-DNOREDUCE", "-DCOLLAPSE", "-o", "pan", "pan.c"]):
         done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
         assert done.returncode == 0, done.stdout + done.stderr
     # -E: both asleep is judged by the observer, not as an invalid end state
-    search = subprocess.run(["./pan", "-m1000000", "-E"], cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    search = subprocess.run(["./pan", "-m1000000", "-E"], cwd=tmp_path, capture_output=True, text=True, timeout=300)
     assert "max search depth too small" not in search.stdout
     return int(re.search(r"errors: (\d+)", search.stdout).group(1)), search.stdout
 
@@ -35,4 +35,17 @@ def test_no_wakeup_is_lost_and_no_wrong_slot_read(tmp_path, defines):
                                   "NO_DETACH", "NO_SECOND_LOOK", "OLD_EPOCH"])
 def test_a_rule_left_out_is_found(tmp_path, rule):
     found, output = errors(tmp_path, rule)
+    assert found == 1 and "assertion violated" in output
+
+
+@pytest.mark.parametrize("scribbles", [1, 2])
+def test_whatever_was_written_over_both_sides_attach_again(tmp_path, scribbles):
+    found, output = errors(tmp_path, f"SCRIBBLES={scribbles}", model=ATTACHMENT)
+    assert found == 0, output
+    assert int(re.search(r"(\d+) states, stored", output).group(1)) > 1000
+
+
+@pytest.mark.parametrize("rule", ["NO_ASK_ANEW", "NO_ANSWER_ANEW", "NO_FACTS", "NO_REPEAT"])
+def test_a_rule_of_attachment_left_out_is_found(tmp_path, rule):
+    found, output = errors(tmp_path, rule, model=ATTACHMENT)
     assert found == 1 and "assertion violated" in output

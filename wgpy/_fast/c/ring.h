@@ -10,7 +10,12 @@
  * Attachment. The consumer writes a fresh request; the producer answers with a fresh
  * epoch and head 0, naming the request it saw; the consumer acknowledges the epoch with
  * tail 0. Records count only while producer and consumer name the same epoch, so either
- * side may start late, die or come back at any moment. tests/ring/ring.pml is the model. */
+ * side may start late, die or come back at any moment. tests/ring/ring.pml is the model.
+ *
+ * Nothing that was said once has to be right for ever: a consumer that is not answered, or
+ * wrongly, asks anew, and a producer that is not acknowledged answers anew, after a second
+ * each and then less often. So whatever stood in the shared words, the ring lives again
+ * when both sides are honest (tests/ring/attach.pml). */
 #ifndef WG_RING_H
 #define WG_RING_H
 
@@ -27,6 +32,12 @@ struct wg_doorbell {
     int fd;
     volatile uint32_t *emit;
     uint32_t value;
+};
+
+/* How long the neighbour is waited for before the same is said anew. */
+struct wg_patience {
+    uint64_t since; /* CLOCK_MONOTONIC, ms */
+    uint32_t ms;
 };
 
 /* What both ends have: the areas that this one and the neighbour write. */
@@ -46,12 +57,15 @@ struct wg_ring_out {
     uint64_t start[RING_DESCRIPTORS]; /* `place` at which each live record starts */
     uint32_t lent;               /* where in the arena a batch is being received, or NO_SPACE */
     bool stuck;                  /* the last wait for space was in vain */
+    bool lied_to;                /* the tail was ahead of the head: a new epoch is due */
+    struct wg_patience patience; /* since the last answer */
     wg_counter waits;
 };
 struct wg_ring_in {
     struct wg_port port;
     struct wg_ring_end end;
-    bool sleeping;
+    bool sleeping, attached;
+    struct wg_patience patience; /* since it was attached, or asked */
     uint32_t request, acknowledged, tail;
     wg_counter bad_index, bad_record;
 };

@@ -5,10 +5,13 @@
 #include "ring.h"
 
 #include <poll.h>
+#include <time.h>
 #include <unistd.h>
 
 enum {
     RING_RECHECK_MS = 1000,  /* against a lost event */
+    RING_ANEW_MS = 1000,     /* without an answer: say it anew, then after twice as long ... */
+    RING_ANEW_MAX_MS = 8000, /* ... at most; a slow neighbour must get to answer at last */
     RING_POLL_MIN_MS = 1,    /* without a doorbell: while there is traffic ... */
     RING_POLL_MAX_MS = 32,   /* ... and after a while without */
 };
@@ -43,6 +46,25 @@ static inline void ring_silence(const struct wg_doorbell *d)
         ssize_t ignored = read(d->fd, drained, d->emit ? 4 : sizeof drained);
         (void)ignored;
     }
+}
+
+static inline void ring_patient(struct wg_patience *p, uint32_t ms)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    p->since = (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
+    p->ms = ms;
+}
+
+/* Has it been long enough? Then patience begins anew, for twice as long. */
+static inline bool ring_impatient(struct wg_patience *p)
+{
+    struct wg_patience now;
+    ring_patient(&now, 2 * p->ms < RING_ANEW_MAX_MS ? 2 * p->ms : RING_ANEW_MAX_MS);
+    if (now.since - p->since < p->ms)
+        return false;
+    *p = now;
+    return true;
 }
 
 static inline void ring_wait_on(struct wg_port *port, const struct wg_doorbell *d)

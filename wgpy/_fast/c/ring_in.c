@@ -23,19 +23,20 @@ static bool geometry_fits(const struct wg_ring_in *r)
            facts[3] == r->end.arena_size;
 }
 
-/* Records ready to be read; 0 while not attached. */
-static uint32_t ready(struct wg_ring_in *r)
+/* Has the producer answered, and is its epoch acknowledged? */
+static bool answered(struct wg_ring_in *r, uint32_t *head)
 {
     if (ring_load(r->end.theirs + RING_P_REQUEST_SEEN) != r->request)
-        return 0;
-    uint32_t epoch = ring_load(r->end.theirs + RING_P_EPOCH), head = ring_load(r->end.theirs + RING_P_HEAD);
+        return false;
+    uint32_t epoch = ring_load(r->end.theirs + RING_P_EPOCH);
+    *head = ring_load(r->end.theirs + RING_P_HEAD);
     if (ring_load(r->end.theirs + RING_P_REQUEST_SEEN) != r->request ||
         ring_load(r->end.theirs + RING_P_EPOCH) != epoch)
-        return 0; /* the producer is starting anew: head may not be of this epoch */
+        return false; /* the producer is starting anew: head may not be of this epoch */
     if (epoch != r->acknowledged) {
         if (!geometry_fits(r)) {
             count(&r->bad_index, 1);
-            return 0;
+            return false;
         }
         r->acknowledged = epoch;
         r->tail = 0;
@@ -43,6 +44,22 @@ static uint32_t ready(struct wg_ring_in *r)
         ring_store(r->end.own + RING_C_ACKNOWLEDGED, epoch);
         count(&r->end.attaches, 1);
         ring_kick(&r->end.space);
+    }
+    return true;
+}
+
+/* Records ready to be read; 0 while not attached. */
+static uint32_t ready(struct wg_ring_in *r)
+{
+    uint32_t head;
+    bool before = r->attached;
+    r->attached = answered(r, &head);
+    if (!r->attached) {
+        if (before)
+            ring_patient(&r->patience, RING_ANEW_MS);
+        else if (ring_impatient(&r->patience))
+            ask_anew(r);
+        return 0;
     }
     uint32_t n = head - r->tail;
     if (n <= RING_DESCRIPTORS)
@@ -167,11 +184,15 @@ static int ring_receive(struct wg_port *port, struct wg_batch *b)
     return (int)(b->n - before);
 }
 
-/* Says that it sleeps, then looks once more: no record falls between the two. */
+/* Says that it sleeps, then looks once more: no record falls between the two. What it
+ * said before it says again: where its page was written over the producer would wait. */
 static bool ring_may_sleep(struct wg_port *port)
 {
     struct wg_ring_in *r = (struct wg_ring_in *)port;
     r->sleeping = true;
+    ring_store(r->end.own + RING_C_TAIL, r->tail);
+    ring_store(r->end.own + RING_C_ACKNOWLEDGED, r->acknowledged);
+    ring_store(r->end.own + RING_C_REQUEST, r->request);
     ring_store(r->end.own + RING_C_SLEEPING, 1);
     atomic_thread_fence(memory_order_seq_cst);
     if (r->end.data.fd < 0 && r->port.recheck_ms < RING_POLL_MAX_MS)
@@ -192,6 +213,7 @@ int ring_in_init(struct wg_ring_in *r, uint8_t *own, const uint8_t *theirs, size
     r->request = o.seed | 1;
     ring_store(own + RING_C_SLEEPING, 0);
     ring_store(own + RING_C_ACKNOWLEDGED, 0);
+    ring_patient(&r->patience, RING_ANEW_MS);
     ask_anew(r);
     return 0;
 }

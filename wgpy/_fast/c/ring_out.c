@@ -13,38 +13,59 @@ enum {
 static uint8_t *arena(const struct wg_ring_out *r) { return r->end.own + RING_ARENA; }
 static uint32_t aligned(uint32_t n) { return (n + RING_RECORD_ALIGN - 1) / RING_RECORD_ALIGN * RING_RECORD_ALIGN; }
 
-/* Starts a new epoch whenever the consumer asks; true while records would be read. The
- * epoch differs from the acknowledged one, which may stem from before a restart. */
+/* A new epoch, which differs from the acknowledged one: that may stem from before a
+ * restart. Every word of the answer is written, whatever stood there. */
+static void answer(struct wg_ring_out *r, uint32_t request)
+{
+    const uint32_t facts[4] = {RING_MAGIC, RING_VERSION, RING_DESCRIPTORS, r->end.arena_size};
+    r->request_seen = request;
+    r->head = 0;
+    r->place = 0;
+    r->lent = NO_SPACE;
+    r->stuck = r->lied_to = false;
+    if (++r->epoch == ring_load(r->end.theirs + RING_C_ACKNOWLEDGED))
+        r->epoch++;
+    r->epoch += !r->epoch;
+    ring_store(r->end.own + RING_P_REQUEST_SEEN, 0); /* detached while head and epoch change */
+    memcpy(r->end.own + RING_P_MAGIC, facts, sizeof facts);
+    ring_store(r->end.own + RING_P_HEAD, 0);
+    ring_store(r->end.own + RING_P_EPOCH, r->epoch);
+    ring_store(r->end.own + RING_P_REQUEST_SEEN, request);
+    ring_kick(&r->end.data);
+}
+
+/* Starts a new epoch whenever the consumer asks, has not acknowledged the last one for
+ * long, or cannot have meant its tail; true while records would be read. */
 static bool attached(struct wg_ring_out *r)
 {
     uint32_t request = ring_load(r->end.theirs + RING_C_REQUEST);
     if (request != r->request_seen) {
-        r->request_seen = request;
-        r->head = 0;
-        r->place = 0;
-        r->lent = NO_SPACE;
-        r->stuck = false;
-        if (++r->epoch == ring_load(r->end.theirs + RING_C_ACKNOWLEDGED))
-            r->epoch++;
-        r->epoch += !r->epoch;
-        ring_store(r->end.own + RING_P_REQUEST_SEEN, 0); /* detached while head and epoch change */
-        ring_store(r->end.own + RING_P_HEAD, 0);
-        ring_store(r->end.own + RING_P_EPOCH, r->epoch);
-        ring_store(r->end.own + RING_P_REQUEST_SEEN, request);
+        answer(r, request);
+        ring_patient(&r->patience, RING_ANEW_MS);
         count(&r->end.attaches, 1);
-        ring_kick(&r->end.data);
     }
-    return request && ring_load(r->end.theirs + RING_C_ACKNOWLEDGED) == r->epoch;
+    if (!request)
+        return false;
+    bool acknowledged = ring_load(r->end.theirs + RING_C_ACKNOWLEDGED) == r->epoch;
+    if (acknowledged && !r->lied_to) {
+        r->patience.ms = RING_ANEW_MS;
+        return true;
+    }
+    if (r->lied_to || ring_impatient(&r->patience))
+        answer(r, request);
+    return false;
 }
 
 /* Where `len` bytes may go, 0 for a descriptor alone, or NO_SPACE. A tail that claims more
- * than was published frees nothing; one that lies otherwise costs the consumer its own
+ * than was published frees nothing and makes a new epoch due; one that lies otherwise costs the consumer its own
  * records. The place is inside the arena whatever the tail says. */
 static uint32_t find_space(struct wg_ring_out *r, uint32_t len)
 {
     uint32_t live = r->head - ring_load(r->end.theirs + RING_C_TAIL);
-    if (live >= RING_DESCRIPTORS)
+    if (live >= RING_DESCRIPTORS) {
+        r->lied_to |= live > RING_DESCRIPTORS;
         return NO_SPACE;
+    }
     uint32_t at = (uint32_t)(r->place % r->end.arena_size);
     uint64_t gap = at + len > r->end.arena_size ? r->end.arena_size - at : 0;
     uint64_t oldest = live ? r->start[(r->head - live) % RING_DESCRIPTORS] : r->place + gap;
@@ -245,12 +266,7 @@ int ring_out_init(struct wg_ring_out *r, uint8_t *own, size_t own_size, const ui
     r->lent = NO_SPACE;
     ring_wait_on(&r->port, &r->end.space);
     r->epoch = o.seed | 1;
-    ring_store(own + RING_P_REQUEST_SEEN, 0); /* before anything else of the old epoch goes */
-    const uint32_t facts[4] = {RING_MAGIC, RING_VERSION, RING_DESCRIPTORS, r->end.arena_size};
-    memcpy(own + RING_P_MAGIC, facts, sizeof facts);
     ring_store(own + RING_P_SPACE_WANTED, 0);
-    ring_store(own + RING_P_HEAD, 0);
-    ring_store(own + RING_P_EPOCH, r->epoch);
-    ring_kick(&r->end.data);
+    answer(r, 0); /* nobody has asked: nothing of the old epoch counts any more */
     return 0;
 }
