@@ -17,7 +17,7 @@ C = FAST / "c"
 PORTS_C = ["ip.c", "split.c", "merge.c", "port_tun.c", "port_udp.c", "port_mem.c", "ring_in.c", "ring_out.c", "gate.c",
            "pump.c"]
 PLANE_C = [
-    "ip.c", "icmp.c", "replay.c", "trie.c", "lane.c", "staged.c", "plane.c", "seal.c", "open.c",
+    "ip.c", "icmp.c", "replay.c", "trie.c", "lane.c", "staged.c", "plane.c", "control.c", "seal.c", "open.c",
     "admission.c", "blake2s.c", "index.c", "macs_wireguard.c", "ratelimit.c",
     *sorted(p.name for p in C.glob("aead*.c")),
 ]

@@ -47,8 +47,31 @@ static void waker_interrupted_between_its_two_steps(void)
     waker_free(&w);
 }
 
+/* A pool without a chunk to spare: each push loses one packet and says which. */
+static void staged_without_room(void)
+{
+    static struct wg_pool pool;
+    static struct wg_staged full, other;
+    static uint8_t packet[WG_CHUNK + 1];
+    CHECK(pool_init(&pool) == 0);
+    for (int i = 0; i < WG_STAGED_PACKETS; i++)
+        CHECK(staged_push(&pool, &full, packet, 1) == WG_DROP_COUNT);
+    for (; pool.left; other.count = 0) /* of as many peers as it takes */
+        CHECK(staged_push(&pool, &other, packet, 1) == WG_DROP_COUNT);
+    for (int i = 0; i < 3; i++) {
+        CHECK(staged_push(&pool, &full, packet, WG_CHUNK + 1) == WG_DROP_staged_pool);
+        CHECK(full.count == WG_STAGED_PACKETS);
+        packet[0] = (uint8_t)(i + 1);
+        CHECK(staged_push(&pool, &full, packet, WG_CHUNK) == WG_DROP_staged_oldest);
+        CHECK(full.count == WG_STAGED_PACKETS && pool.left == 0);
+    }
+    CHECK(staged_clear(&pool, &full) == WG_STAGED_PACKETS && pool.left == WG_STAGED_PACKETS);
+    pool_free(&pool);
+}
+
 int main(void)
 {
+    staged_without_room();
     lane_of_a_removed_peer();
     waker_interrupted_between_its_two_steps();
     return 0;

@@ -29,15 +29,17 @@ def aead_backends() -> list:
 
 def aead_measure(str name, uint32_t length, uint32_t packets) -> float:
     """Nanoseconds to seal each of `packets` packets of `length` bytes as one batch."""
+    if length > WG_PACKET_MAX or not 1 <= packets <= WG_BATCH_PACKETS:
+        raise ValueError(f"not measured: {packets} packets of {length} bytes")
     return measure(_backend(name), length, packets)
 
 
-def aead_seal(str name, bytes key, uint64_t counter, bytes plaintext) -> bytes:
+def aead_seal(str name, bytes key not None, uint64_t counter, bytes plaintext not None) -> bytes:
     """Seals one packet; key of 32 bytes. Returns ciphertext and tag."""
     return _aead_one(name, key, counter, plaintext, True)
 
 
-def aead_open(str name, bytes key, uint64_t counter, bytes sealed):
+def aead_open(str name, bytes key not None, uint64_t counter, bytes sealed not None):
     """The plaintext, or None when the tag is wrong or missing."""
     return _aead_one(name, key, counter, sealed, False) if len(sealed) >= 16 else None
 
@@ -47,20 +49,27 @@ cdef _aead_one(str name, bytes key, uint64_t counter, bytes data, bint sealing):
     cdef wg_aead_job job
     if len(key) != 32:
         raise ValueError("keys have 32 bytes")
+    if len(data) > WG_PACKET_MAX + (0 if sealing else 16):
+        raise ValueError(f"packet of {len(data)} bytes")
     cdef size_t out_len = len(data) + 16 if sealing else len(data) - 16
-    cdef uint8_t *out = <uint8_t *>malloc(len(data) + 16)
-    cdef void *ctx = a.key_new(key)
-    if out == NULL or ctx == NULL:
-        raise MemoryError
     memset(&job, 0, sizeof(job))
-    job.ctx, job.counter, job.in_, job.out = ctx, counter, data, out
+    job.counter, job.in_ = counter, data
     job.len = <uint32_t>(len(data) if sealing else out_len)
-    if sealing:
-        a.seal(&job, 1)
-    else:
-        a.open(&job, 1)
-    result = <bytes>out[:out_len] if sealing or job.ok else None
-    a.key_free(ctx)
-    wipe(out, len(data) + 16)
-    free(out)
-    return result
+    try:
+        job.out = <uint8_t *>malloc(len(data) + 16)
+        job.ctx = a.key_new(key)
+        if job.out == NULL or job.ctx == NULL:
+            raise MemoryError
+        if sealing:
+            a.seal(&job, 1)
+        else:
+            a.open(&job, 1)
+        if sealing and not job.ok:
+            raise MemoryError
+        return <bytes>job.out[:out_len] if job.ok else None
+    finally:
+        if job.ctx != NULL:
+            a.key_free(job.ctx)
+        if job.out != NULL:
+            wipe(job.out, len(data) + 16)
+        free(job.out)

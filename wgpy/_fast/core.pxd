@@ -22,10 +22,12 @@ cdef extern from "batch.h" nogil:
 
 cdef extern from "port.h" nogil:
     struct wg_port:
+        void *receive
+        void *send
         int fds[2]
         wg_counter packets_in, packets_out, bytes_in, bytes_out, calls_in, calls_out
     struct wg_stage:
-        pass
+        void *run
 
 cdef extern from "pump.h" nogil:
     struct wg_pump:

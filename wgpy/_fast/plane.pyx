@@ -1,5 +1,6 @@
 # distutils: language = c
 """Keys, peers and the two stages. The interface is documented in plane.pyi."""
+from libc.errno cimport EINVAL, EMSGSIZE, ENOSPC
 from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy, memset
@@ -38,10 +39,6 @@ cdef extern from "trie.h" nogil:
     struct wg_trie:
         pass
     ctypedef void (*trie_each)(void *, int, const uint8_t *, unsigned, uint32_t) noexcept
-    int trie_insert(wg_trie *, int, const uint8_t *, unsigned, uint32_t)
-    int trie_remove(wg_trie *, int, const uint8_t *, unsigned, uint32_t)
-    void trie_remove_peer(wg_trie *, uint32_t)
-    uint32_t trie_lookup(const wg_trie *, int, const uint8_t *)
     void trie_walk(const wg_trie *, uint32_t, trie_each, void *)
 
 cdef extern from "admission.h" nogil:
@@ -68,8 +65,6 @@ cdef extern from "plane.h" nogil:
         uint8_t bytes[148]
     struct wg_staged:
         uint32_t count
-    struct pthread_mutex_t:
-        pass
     struct wg_keypair:
         bint initiator
         uint32_t local
@@ -80,8 +75,6 @@ cdef extern from "plane.h" nogil:
         bint used
         uint8_t current
         wg_keypair keypair[3]
-        wg_endpoint endpoint
-        pthread_mutex_t lock
         wg_staged staged
         uint64_t unanswered_since, unacknowledged_since
         uint64_t last_data_received, last_received, last_sent
@@ -101,12 +94,8 @@ cdef extern from "plane.h" nogil:
     struct wg_crypto_stage:
         wg_stage stage
         uint32_t mtu
-    int pthread_mutex_lock(pthread_mutex_t *)
-    int pthread_mutex_unlock(pthread_mutex_t *)
     wg_plane *plane_new(uint32_t, uint32_t, uint32_t, const wg_aead *, const wg_macs *)
     void plane_free(wg_plane *)
-    void plane_write_lock(wg_plane *)
-    void plane_write_unlock(wg_plane *)
     uint32_t plane_add_peer(wg_plane *)
     void plane_remove_peer(wg_plane *, uint32_t)
     int plane_install(wg_plane *, uint32_t, const wg_keypair *, const uint8_t *, const uint8_t *)
@@ -117,6 +106,13 @@ cdef extern from "plane.h" nogil:
     void plane_await(wg_plane *, uint32_t, uint32_t)
     void plane_await_none(wg_plane *, uint32_t)
     void plane_rearm(wg_plane *, uint32_t, uint32_t)
+    void plane_set_endpoint(wg_plane *, uint32_t, const wg_endpoint *)
+    void plane_get_endpoint(wg_plane *, uint32_t, wg_endpoint *)
+    void plane_clear_source(wg_plane *, uint32_t)
+    int plane_allow(wg_plane *, uint32_t, const uint8_t *, size_t, unsigned)
+    int plane_disallow(wg_plane *, uint32_t, const uint8_t *, size_t, unsigned)
+    void plane_disallow_all(wg_plane *, uint32_t)
+    uint32_t plane_lookup(const wg_plane *, const uint8_t *, size_t)
     void plane_want(wg_plane *, uint32_t, uint32_t)
     void seal_stage_init(wg_crypto_stage *, wg_plane *, uint32_t, uint32_t)
     void open_stage_init(wg_crypto_stage *, wg_plane *, uint32_t)
@@ -146,7 +142,6 @@ cdef class CryptoStage(Stage):
         self.crypto = <wg_crypto_stage *>calloc(1, sizeof(wg_crypto_stage))
         if self.crypto == NULL:
             raise MemoryError
-        self.stage = &self.crypto.stage
 
     def __dealloc__(self):
         if self.crypto != NULL:
@@ -211,6 +206,7 @@ cdef class Plane:
         cdef CryptoStage s = CryptoStage()
         s.plane = self
         seal_stage_init(s.crypto, self.plane, queue, mtu)
+        s.stage = &s.crypto.stage
         return s
 
     def open_stage(self, uint32_t queue=0) -> CryptoStage:
@@ -220,6 +216,7 @@ cdef class Plane:
         cdef CryptoStage s = CryptoStage()
         s.plane = self
         open_stage_init(s.crypto, self.plane, queue)
+        s.stage = &s.crypto.stage
         return s
 
     def set_public_key(self, bytes key) -> None:
@@ -240,47 +237,37 @@ cdef class Plane:
         plane_remove_peer(self.plane, slot)
 
     def set_endpoint(self, uint32_t slot, endpoint) -> None:
-        cdef wg_peer *peer = self._peer(slot)
         cdef wg_endpoint e
+        self._peer(slot)
         pack_endpoint(&e, endpoint)
-        pthread_mutex_lock(&peer.lock)
-        peer.endpoint = e
-        pthread_mutex_unlock(&peer.lock)
+        plane_set_endpoint(self.plane, slot, &e)
 
     def endpoint(self, uint32_t slot):
-        cdef wg_peer *peer = self._peer(slot)
-        pthread_mutex_lock(&peer.lock)
-        cdef wg_endpoint e = peer.endpoint
-        pthread_mutex_unlock(&peer.lock)
+        cdef wg_endpoint e
+        self._peer(slot)
+        plane_get_endpoint(self.plane, slot, &e)
         return unpack_endpoint(&e)
 
     def clear_source(self, uint32_t slot) -> None:
-        cdef wg_peer *peer = self._peer(slot)
-        pthread_mutex_lock(&peer.lock)
-        peer.endpoint.source = WG_SOURCE_NONE
-        pthread_mutex_unlock(&peer.lock)
-
-    def allow(self, uint32_t slot, bytes address, unsigned cidr) -> None:
         self._peer(slot)
-        plane_write_lock(self.plane)
-        cdef int ret = trie_insert(self.plane.trie, 4 if len(address) == 4 else 6, address, cidr, slot)
-        plane_write_unlock(self.plane)
-        if ret == -28:
+        plane_clear_source(self.plane, slot)
+
+    def allow(self, uint32_t slot, bytes address not None, unsigned cidr) -> None:
+        self._peer(slot)
+        cdef int ret = plane_allow(self.plane, slot, address, len(address), cidr)
+        if ret == -ENOSPC:
             raise WgpyError("no room for more allowed IPs")
         if ret:
             raise ValueError(f"no prefix: {address.hex()}/{cidr}")
 
-    def disallow(self, uint32_t slot, bytes address, unsigned cidr) -> None:
+    def disallow(self, uint32_t slot, bytes address not None, unsigned cidr) -> None:
         self._peer(slot)
-        plane_write_lock(self.plane)
-        trie_remove(self.plane.trie, 4 if len(address) == 4 else 6, address, cidr, slot)
-        plane_write_unlock(self.plane)
+        if plane_disallow(self.plane, slot, address, len(address), cidr) == -EINVAL:
+            raise ValueError(f"no prefix: {address.hex()}/{cidr}")
 
     def disallow_all(self, uint32_t slot) -> None:
         self._peer(slot)
-        plane_write_lock(self.plane)
-        trie_remove_peer(self.plane.trie, slot)
-        plane_write_unlock(self.plane)
+        plane_disallow_all(self.plane, slot)
 
     def allowed(self, uint32_t slot) -> list:
         self._peer(slot)
@@ -288,9 +275,11 @@ cdef class Plane:
         trie_walk(self.plane.trie, slot, _collect, <void *>out)
         return out
 
-    def lookup(self, bytes address) -> int | None:
+    def lookup(self, bytes address not None) -> int | None:
         """The slot whose allowed IPs hold the address."""
-        cdef uint32_t slot = trie_lookup(self.plane.trie, 4 if len(address) == 4 else 6, address)
+        if len(address) not in (4, 16):
+            raise ValueError(f"no address: {address.hex()}")
+        cdef uint32_t slot = plane_lookup(self.plane, address, len(address))
         return None if slot == WG_NO_PEER else slot
 
     # --- keypairs ---
@@ -348,15 +337,17 @@ cdef class Plane:
         self._peer(slot)
         return plane_purge(self.plane, slot)
 
-    def send(self, bytes datagram, *, slot=None, endpoint=None, int tos=0x88) -> None:
+    def send(self, bytes datagram not None, *, slot=None, endpoint=None, uint8_t tos=0x88) -> None:
         cdef wg_endpoint e
         cdef uint32_t peer = WG_NO_PEER
         if slot is not None:
             self._peer(slot)
             peer = slot
         pack_endpoint(&e, endpoint)
-        cdef int ret = lane_put(&self.plane.to_udp, datagram, <uint32_t>len(datagram), peer, <uint8_t>tos, &e)
-        if ret == -90:
+        cdef int ret = -EMSGSIZE
+        if len(datagram) <= WG_LANE_BYTES:
+            ret = lane_put(&self.plane.to_udp, datagram, <uint32_t>len(datagram), peer, tos, &e)
+        if ret == -EMSGSIZE:
             raise ValueError(f"datagram of {len(datagram)} bytes")
         if ret:
             self.plane.drops[_NAMES.index("lane_full")] += 1
@@ -365,7 +356,7 @@ cdef class Plane:
             self._count(peer, 0, len(datagram))
         wake(&self.plane.seal_waker)
 
-    def received(self, uint32_t slot, int octets) -> None:
+    def received(self, uint32_t slot, uint32_t octets) -> None:
         """Counts a handshake message that turned out to be this peer's."""
         self._peer(slot)
         self._count(slot, octets, 0)

@@ -45,6 +45,7 @@ cdef extern from "ports.h" nogil:
     void port_mem_free(wg_port_mem *)
     bint port_mem_put(wg_port_mem *, const uint8_t *, uint32_t, uint8_t, const wg_endpoint *)
     bint port_mem_take(wg_port_mem *, wg_mem_entry *)
+    void port_mem_drop(wg_mem_entry *)
 
 cdef extern from "ring.h" nogil:
     enum: RING_CONSUMER_SIZE
@@ -77,9 +78,14 @@ _NAMES = tuple(DROP_TEXTS)
 cdef class Port:
     """A place where packets come from or go to."""
 
+    cdef wg_port *_made(self) except NULL:
+        if self.port == NULL:
+            raise TypeError("this class is the base of ports, and no port")
+        return self.port
+
     def stats(self) -> dict:
         """Counters since the start: packets, bytes and system calls each way."""
-        cdef wg_port *p = self.port
+        cdef wg_port *p = self._made()
         return {
             "packets_in": counted(&p.packets_in), "packets_out": counted(&p.packets_out),
             "bytes_in": counted(&p.bytes_in), "bytes_out": counted(&p.bytes_out),
@@ -90,7 +96,7 @@ cdef class Port:
 cdef class TunPort(Port):
     """A TUN queue with a virtio-net header. The caller keeps the descriptor open for
     as long as a pump runs."""
-    cdef wg_port_tun *tun
+    cdef wg_port_tun *tun  # holds the packet that was read last
 
     def __cinit__(self, int fd, *, bint merge_tcp=True, bint merge_udp=True):
         self.tun = <wg_port_tun *>calloc(1, sizeof(wg_port_tun))
@@ -100,6 +106,8 @@ cdef class TunPort(Port):
         self.port = &self.tun.port
 
     def __dealloc__(self):
+        if self.tun != NULL:
+            wipe(self.tun, sizeof(wg_port_tun))
         free(self.tun)
 
     @property
@@ -150,21 +158,23 @@ cdef class MemoryPort(Port):
             port_mem_free(self.mem)
         free(self.mem)
 
-    def put(self, bytes packet, endpoint=None, *, int tos=0) -> bool:
+    def put(self, bytes packet not None, endpoint=None, *, uint8_t tos=0) -> bool:
         """Queues a copy; False when 1024 packets wait already."""
         cdef wg_endpoint e
         pack_endpoint(&e, endpoint)
         if len(packet) > WG_PACKET_MAX:
             raise ValueError(f"packet of {len(packet)} bytes")
-        return port_mem_put(self.mem, packet, <uint32_t>len(packet), <uint8_t>tos, &e)
+        return port_mem_put(self.mem, packet, <uint32_t>len(packet), tos, &e)
 
     def take(self) -> list:
         """Everything queued, as (bytes, endpoint or None, tos)."""
         cdef wg_mem_entry e
         out = []
         while port_mem_take(self.mem, &e):
-            out.append((<bytes>e.bytes[:e.len], unpack_endpoint(&e.endpoint), e.tos))
-            free(e.bytes)
+            try:
+                out.append((<bytes>e.bytes[:e.len], unpack_endpoint(&e.endpoint), e.tos))
+            finally:
+                port_mem_drop(&e)
         return out
 
 
@@ -181,20 +191,25 @@ include "gate.pxi"
 cdef class Pump:
     """Moves packets from `source` through `stage` (None: as they are) to `sink`. With a
     sequence of stages, of queues of one plane and the first of queue 0, as many `threads`
-    share the work, and packets leave in the order in which they came."""
+    share the work, and packets leave in the order in which they came. While a pump runs,
+    its ports and stages are its own: another that has one of them raises RuntimeError."""
 
-    def __cinit__(self, Port source, stage, Port sink):
+    def __cinit__(self, Port source not None, stage, Port sink not None):
         stages = tuple(stage) if isinstance(stage, (tuple, list)) else (stage,)
-        if not 1 <= len(stages) <= WG_QUEUES_MAX:
-            raise ValueError(f"a pump has 1 to {WG_QUEUES_MAX} stages")
+        if not 1 <= len(stages) <= WG_QUEUES_MAX or len(set(stages)) < len(stages):
+            raise ValueError(f"a pump has 1 to {WG_QUEUES_MAX} different stages")
+        if source._made().receive == NULL or sink._made().send == NULL:
+            raise TypeError(f"nothing comes from {source!r} or nothing goes to {sink!r}")
         self.pump = <wg_pump *>calloc(len(stages), sizeof(wg_pump))
         if self.pump == NULL:
             raise MemoryError
-        self.keep = source, stages, sink
+        self.source, self.stages, self.sink = source, stages, sink
         self.threads = <uint32_t>len(stages)
         cdef wg_stage *made
         for one in stages:
             made = _c_stage(one, len(stages) > 1)
+            if made != NULL and made.run != (<Stage>stages[0]).stage.run:
+                raise TypeError("the stages of a pump do the same")
             self.ready += 1  # from here on there is something to free
             if pump_init(&self.pump[self.ready - 1], source.port, made, sink.port):
                 raise MemoryError
@@ -215,16 +230,20 @@ cdef class Pump:
         cdef int ret
         if thread >= self.threads:
             raise ValueError(f"thread {thread} of {self.threads}")
+        self._enter(1u << thread)
         with nogil:
             ret = pump_run(&self.pump[thread])
+        self._leave(1u << thread)
         return -ret
 
     def step(self, uint64_t now=0) -> int:
         """One turn without sleeping, at `now` ns (0: the clock's). Packets handled.
         Only while run() is not running. OSError when the source is gone."""
         cdef int ret
+        self._enter(<uint32_t>-1)
         with nogil:
             ret = pump_step(self.pump, now)
+        self._leave(<uint32_t>-1)
         if ret < 0:
             raise OSError(-ret, "the port is gone")
         return ret
@@ -233,6 +252,30 @@ cdef class Pump:
         """Makes run() return soon; may be called from any thread."""
         for i in range(self.threads):
             pump_stop(&self.pump[i])
+
+    cdef int _enter(self, uint32_t threads) except -1:
+        if self.running & threads:
+            raise RuntimeError("the pump runs already")
+        if not self.running:
+            if self.source.receiver != NULL or self.sink.sender != NULL:
+                raise RuntimeError("another pump that runs has the same port")
+            for stage in self.stages:
+                if stage is not None and (<Stage>stage).runner != NULL:
+                    raise RuntimeError("another pump that runs has the same stage")
+            self._claim(self.pump)
+        self.running |= threads
+        return 0
+
+    cdef void _leave(self, uint32_t threads) noexcept:
+        self.running &= ~threads
+        if not self.running:
+            self._claim(NULL)
+
+    cdef void _claim(self, wg_pump *by) noexcept:
+        self.source.receiver = self.sink.sender = by
+        for stage in self.stages:
+            if stage is not None:
+                (<Stage>stage).runner = by
 
     def drops(self) -> dict:
         """Packets dropped by this pump, by reason, since its start."""
@@ -247,7 +290,7 @@ cdef class Pump:
 cdef wg_stage *_c_stage(stage, bint shared) except? NULL:
     if stage is None and not shared:
         return NULL
-    if not isinstance(stage, Stage):
+    if not isinstance(stage, Stage) or (<Stage>stage).stage == NULL:
         raise TypeError(f"{stage!r} is no stage")
     return (<Stage>stage).stage
 

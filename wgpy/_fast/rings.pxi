@@ -10,14 +10,16 @@ cdef class RingOut(Port):
     cdef wg_ring_out *out
     cdef object keep
 
-    def __cinit__(self, uint8_t[::1] own, const uint8_t[::1] theirs, data, space, *, bint datagrams):
+    def __cinit__(self, uint8_t[::1] own not None, const uint8_t[::1] theirs not None, data, space, *,
+                  bint datagrams):
         _check_page(theirs)
         self.out = <wg_ring_out *>calloc(1, sizeof(wg_ring_out))
         if self.out == NULL:
             raise MemoryError
-        self.keep = (own, theirs, data, space)
-        if own.shape[0] == 0 or ring_out_init(self.out, &own[0], own.shape[0], &theirs[0], _doorbell(data),
-                                              _doorbell(space), _options(datagrams)):
+        self.keep = own, theirs, _register(data), _register(space)
+        if own.shape[0] == 0 or ring_out_init(self.out, &own[0], own.shape[0], &theirs[0],
+                                              _doorbell(data, self.keep[2]), _doorbell(space, self.keep[3]),
+                                              _options(datagrams)):
             raise ValueError(f"a ring cannot have {own.shape[0]} bytes")
         self.port = &self.out.port
 
@@ -36,14 +38,16 @@ cdef class RingIn(Port):
     cdef wg_ring_in *input
     cdef object keep
 
-    def __cinit__(self, uint8_t[::1] own, const uint8_t[::1] theirs, data, space, *, bint datagrams):
+    def __cinit__(self, uint8_t[::1] own not None, const uint8_t[::1] theirs not None, data, space, *,
+                  bint datagrams):
         _check_page(own)
         self.input = <wg_ring_in *>calloc(1, sizeof(wg_ring_in))
         if self.input == NULL:
             raise MemoryError
-        self.keep = (own, theirs, data, space)
+        self.keep = own, theirs, _register(data), _register(space)
         if theirs.shape[0] == 0 or ring_in_init(self.input, &own[0], &theirs[0], theirs.shape[0],
-                                                _doorbell(data), _doorbell(space), _options(datagrams)):
+                                                _doorbell(data, self.keep[2]), _doorbell(space, self.keep[3]),
+                                                _options(datagrams)):
             raise ValueError(f"a ring cannot have {theirs.shape[0]} bytes")
         self.port = &self.input.port
 
@@ -68,14 +72,23 @@ cdef wg_ring_options _options(bint datagrams) except *:
     return o
 
 
-cdef wg_doorbell _doorbell(bell) except *:
+# A view of a doorbell's event register: while the ring lives, its buffer cannot be closed.
+cdef object _register(bell):
+    cdef uint8_t[::1] register
+    if bell[1] is None:
+        return None
+    register = bell[1]
+    if register.shape[0] < 4 or <size_t>&register[0] % 4:
+        raise ValueError("an event register has 4 bytes, aligned")
+    return register
+
+
+cdef wg_doorbell _doorbell(bell, view) except *:
     cdef wg_doorbell d
     cdef uint8_t[::1] register
     d.fd, d.value = bell[0], bell[2]
     d.emit = NULL
-    if bell[1] is not None:
-        register = bell[1]
-        if register.shape[0] < 4:
-            raise ValueError("an event register has 4 bytes")
+    if view is not None:
+        register = view
         d.emit = <uint32_t *>&register[0]
     return d

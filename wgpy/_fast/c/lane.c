@@ -66,7 +66,13 @@ int lane_init(struct wg_lane *l, uint32_t slots)
     return l->entry ? 0 : -ENOMEM;
 }
 
-void lane_free(struct wg_lane *l) { free(l->entry); }
+/* An ICMP error quotes the packet it is about. */
+void lane_free(struct wg_lane *l)
+{
+    if (l->entry)
+        wipe(l->entry, l->slots * sizeof *l->entry);
+    free(l->entry);
+}
 
 bool lane_has_room(struct wg_lane *l)
 {
@@ -137,7 +143,12 @@ int handshakes_init(struct wg_handshakes *h, uint32_t slots)
     return h->entry ? 0 : -ENOMEM;
 }
 
-void handshakes_free(struct wg_handshakes *h) { free(h->entry); }
+void handshakes_free(struct wg_handshakes *h)
+{
+    if (h->entry)
+        wipe(h->entry, h->slots * sizeof *h->entry);
+    free(h->entry);
+}
 
 bool handshakes_put(struct wg_handshakes *h, const uint8_t *bytes, uint32_t len,
                     const struct wg_endpoint *endpoint)

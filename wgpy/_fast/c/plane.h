@@ -117,6 +117,15 @@ void plane_set_key(struct wg_plane *, const uint8_t *public_key);
 void plane_await(struct wg_plane *, uint32_t slot, uint32_t local_index);
 void plane_await_none(struct wg_plane *, uint32_t slot);
 void plane_rearm(struct wg_plane *, uint32_t slot, uint32_t bits);
+void plane_set_endpoint(struct wg_plane *, uint32_t slot, const struct wg_endpoint *);
+void plane_get_endpoint(struct wg_plane *, uint32_t slot, struct wg_endpoint *out);
+void plane_clear_source(struct wg_plane *, uint32_t slot);
+/* As trie_insert, trie_remove and trie_lookup; an address of `len` bytes, and -EINVAL or
+ * WG_NO_PEER when that is neither 4 nor 16. */
+int plane_allow(struct wg_plane *, uint32_t slot, const uint8_t *addr, size_t len, unsigned cidr);
+int plane_disallow(struct wg_plane *, uint32_t slot, const uint8_t *addr, size_t len, unsigned cidr);
+void plane_disallow_all(struct wg_plane *, uint32_t slot);
+uint32_t plane_lookup(const struct wg_plane *, const uint8_t *addr, size_t len);
 void plane_want(struct wg_plane *, uint32_t slot, uint32_t bits);
 
 /* The stages' calls, under their read lock. */

@@ -3,6 +3,12 @@
 #include <errno.h>
 #include <stdlib.h>
 
+void port_mem_drop(struct wg_mem_entry *e)
+{
+    wipe(e->bytes, e->len);
+    free(e->bytes);
+}
+
 static int mem_receive(struct wg_port *port, struct wg_batch *b)
 {
     struct wg_port_mem *m = (struct wg_port_mem *)port;
@@ -18,7 +24,7 @@ static int mem_receive(struct wg_port *port, struct wg_batch *b)
         if (e->endpoint.family) /* packets of a TUN have none */
             p->ep = batch_endpoint(b, &e->endpoint);
         if (!m->repeat) {
-            free(e->bytes);
+            port_mem_drop(e);
             m->head = (m->head + 1) % WG_MEM_SLOTS;
             m->count--;
             i--;
@@ -97,5 +103,5 @@ void port_mem_free(struct wg_port_mem *m)
 {
     struct wg_mem_entry e;
     while (port_mem_take(m, &e))
-        free(e.bytes);
+        port_mem_drop(&e);
 }

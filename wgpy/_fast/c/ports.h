@@ -48,7 +48,8 @@ int port_mem_init(struct wg_port_mem *, bool repeat, bool discard); /* 0 or -ENO
 void port_mem_free(struct wg_port_mem *);
 bool port_mem_put(struct wg_port_mem *, const uint8_t *bytes, uint32_t len, uint8_t tos,
                   const struct wg_endpoint *); /* false when full */
-/* Takes the oldest; the caller frees out->bytes. */
+/* Takes the oldest; the caller gives it to port_mem_drop. */
 bool port_mem_take(struct wg_port_mem *, struct wg_mem_entry *out);
+void port_mem_drop(struct wg_mem_entry *); /* wipes */
 
 #endif

@@ -11,6 +11,7 @@ int pool_init(struct wg_pool *pool)
         return -ENOMEM;
     pool->bytes = m;
     pool->fresh = 0;
+    pool->left = WG_CHUNKS;
     pool->free = NO_CHUNK;
     pthread_mutex_init(&pool->lock, NULL);
     return 0;
@@ -30,40 +31,39 @@ static uint16_t take(struct wg_pool *pool)
         pool->free = pool->next[c];
     else if (pool->fresh < WG_CHUNKS)
         c = (uint16_t)pool->fresh++;
+    pool->left -= c != NO_CHUNK;
     return c;
 }
 
-static void give(struct wg_pool *pool, uint16_t chain, bool clean)
+static void give(struct wg_pool *pool, uint16_t chain)
 {
     while (chain != NO_CHUNK) {
         uint16_t next = pool->next[chain];
-        if (clean)
-            wipe(pool->bytes + (size_t)chain * WG_CHUNK, WG_CHUNK);
+        wipe(pool->bytes + (size_t)chain * WG_CHUNK, WG_CHUNK);
+        pool->left++;
         pool->next[chain] = pool->free;
         pool->free = chain;
         chain = next;
     }
 }
 
-/* A chain long enough for `len` bytes, or NO_CHUNK with nothing taken. */
+static uint32_t chunks(uint32_t len) { return (len + WG_CHUNK - 1) / WG_CHUNK; }
+
+/* A chain long enough for `len` bytes; the caller has looked whether so much is left. */
 static uint16_t take_chain(struct wg_pool *pool, uint32_t len)
 {
     uint16_t head = NO_CHUNK;
-    for (uint32_t left = len; left > 0; left -= left < WG_CHUNK ? left : WG_CHUNK) {
+    for (uint32_t i = 0; i < chunks(len); i++) {
         uint16_t c = take(pool);
-        if (c == NO_CHUNK) {
-            give(pool, head, false);
-            return NO_CHUNK;
-        }
         pool->next[c] = head;
         head = c;
     }
     return head;
 }
 
-static void drop_head(struct wg_pool *pool, struct wg_staged *q, bool clean)
+static void drop_head(struct wg_pool *pool, struct wg_staged *q)
 {
-    give(pool, q->first[q->head], clean);
+    give(pool, q->first[q->head]);
     q->head = (q->head + 1) % WG_STAGED_PACKETS;
     q->count--;
 }
@@ -71,15 +71,18 @@ static void drop_head(struct wg_pool *pool, struct wg_staged *q, bool clean)
 enum wg_drop staged_push(struct wg_pool *pool, struct wg_staged *q, const uint8_t *packet, uint32_t len)
 {
     enum wg_drop lost = WG_DROP_COUNT;
+    bool full = q->count == WG_STAGED_PACKETS;
     pthread_mutex_lock(&pool->lock);
-    if (q->count == WG_STAGED_PACKETS) {
-        drop_head(pool, q, true);
+    if (chunks(len) > pool->left + (full ? chunks(q->len[q->head]) : 0)) {
+        pthread_mutex_unlock(&pool->lock);
+        return WG_DROP_staged_pool;
+    }
+    if (full) {
+        drop_head(pool, q);
         lost = WG_DROP_staged_oldest;
     }
     uint16_t chain = take_chain(pool, len);
     pthread_mutex_unlock(&pool->lock);
-    if (len && chain == NO_CHUNK)
-        return WG_DROP_staged_pool;
     uint32_t at = (q->head + q->count++) % WG_STAGED_PACKETS;
     q->first[at] = chain;
     q->len[at] = (uint16_t)len;
@@ -103,7 +106,7 @@ void staged_pop(struct wg_pool *pool, struct wg_staged *q, uint8_t *packet)
         done += part;
     }
     pthread_mutex_lock(&pool->lock);
-    drop_head(pool, q, true);
+    drop_head(pool, q);
     pthread_mutex_unlock(&pool->lock);
 }
 
@@ -112,7 +115,7 @@ uint32_t staged_clear(struct wg_pool *pool, struct wg_staged *q)
     uint32_t n = q->count;
     pthread_mutex_lock(&pool->lock);
     while (q->count)
-        drop_head(pool, q, true);
+        drop_head(pool, q);
     pthread_mutex_unlock(&pool->lock);
     return n;
 }

@@ -16,6 +16,7 @@ struct wg_pool {
     uint8_t *bytes;
     uint16_t next[WG_CHUNKS];
     uint32_t fresh;   /* chunks never used yet start here */
+    uint32_t left;    /* chunks that nobody has */
     uint16_t free;    /* head of the list of returned ones */
 };
 
@@ -31,7 +32,7 @@ void pool_free(struct wg_pool *);
 
 /* Appends a copy of the packet (len may be 0). Returns WG_DROP_COUNT when nothing was
  * lost, WG_DROP_staged_oldest when the oldest had to go, WG_DROP_staged_pool when the
- * packet itself did. The caller holds the peer's lock. */
+ * packet itself did; never both. The caller holds the peer's lock. */
 enum wg_drop staged_push(struct wg_pool *, struct wg_staged *, const uint8_t *packet, uint32_t len);
 /* Length of the packet that staged_pop would give; -1 when empty. */
 int32_t staged_peek(const struct wg_staged *);
