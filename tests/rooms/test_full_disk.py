@@ -18,6 +18,10 @@ def tiny():
         yield made
 
 
+def rules(node):
+    return node.a.inside("red", "nft", "-s", "list", "ruleset").stdout
+
+
 def fill(path):
     with open(path, "wb", buffering=0) as f:
         with pytest.raises(OSError, match="No space"):
@@ -41,19 +45,19 @@ def test_a_full_disk_refuses_changes_and_leaves_them_undone(tiny):
     answer = tiny.ask(cmd="psk-set", name="new")
     assert answer["errno"] == 28 and "nothing was changed" in answer["error"] and "key" not in answer
     tiny.a.write_site([tiny.pair.b], extra='[[permit]]\nfrom = ["10.1.0.0/25"]\nto = ["10.2.0.0/25"]\n')
-    rules = tiny.a.inside("red", "nft", "-s", "list", "ruleset").stdout
     assert "audit trail cannot be written" in tiny.run("reload", "a", fails=True)
-    assert tiny.a.inside("red", "nft", "-s", "list", "ruleset").stdout == rules and reaches(tiny)
+    assert "10.1.0.0/25" not in rules(tiny) and reaches(tiny)
     assert tiny.ask(cmd="keys")["psks"] == psks
     tiny.a.process.send_signal(signal.SIGHUP)
     wait_until(lambda: "audit trail cannot be written" in tiny.a.status()["reloads"]["refused"], 10, "it says so")
-    assert tiny.a.inside("red", "nft", "-s", "list", "ruleset").stdout == rules
+    assert "10.1.0.0/25" not in rules(tiny)
     assert tiny.a.status()["audit"] == "No space left on device"
     os.kill(tiny.a.pid("crypto"), 9)  # a start is not refused: traffic comes first
     wait_until(lambda: tiny.a.status()["rooms"]["crypto"]["restarts"] == 1, 15, "crypto is back")
     wait_until(lambda: reaches(tiny), 15, "traffic is back")
     filler.unlink()
     tiny.run("reload", "a")
+    assert "10.1.0.0/25" in rules(tiny)
     assert tiny.ask(cmd="psk-set", name="new")["errno"] == 0
     told = json.loads(tiny.run("audit", "verify", "a", "--json"))
     assert told["entries"] == tiny.ask(cmd="audit")["entries"] 

@@ -79,7 +79,8 @@ class Judge:
     def seen(self, seen: Seen, now: float) -> str:
         """Why it has to be killed, or ""."""
         passed, self._at = min(now - self._at, 2 * LOOK), now
-        self._halted = self._halted + 1 if seen.state in _HALTED else 0
+        # while it starts, processes come and go that are not yet the room
+        self._halted = self._halted + 1 if seen.state in _HALTED and self._limit == RUNNING else 0
         if self._halted >= STOPPED_LOOKS:
             return "is stopped"
         if self._waiting_since is None:
