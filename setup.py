@@ -18,7 +18,7 @@ PORTS_C = ["ip.c", "split.c", "merge.c", "port_tun.c", "port_udp.c", "port_mem.c
            "pump.c"]
 PLANE_C = [
     "ip.c", "icmp.c", "replay.c", "trie.c", "lane.c", "staged.c", "plane.c", "control.c", "seal.c", "open.c",
-    "admission.c", "blake2s.c", "index.c", "macs_wireguard.c", "ratelimit.c",
+    "share.c", "admission.c", "blake2s.c", "index.c", "macs_wireguard.c", "ratelimit.c",
     *sorted(p.name for p in C.glob("aead*.c")),
 ]
 FLAGS = ["-O3", "-std=gnu11", "-pthread", "-fvisibility=hidden", "-fno-strict-aliasing"]

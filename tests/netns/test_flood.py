@@ -6,9 +6,10 @@ import time
 from contextlib import contextmanager
 
 import pytest
+from wgpy.lab.attack_arena import Arena
 from wgpy.lab import flood
 from wgpy.lab.netns import Netns, join
-from wgpy.lab.traffic import ping, pinging
+from wgpy.lab.traffic import iperf3, ping, pinging
 from wgpy.lab.two_sites import INSIDE4, TwoSites
 
 pytestmark = pytest.mark.netns
@@ -71,3 +72,26 @@ def test_flood_of_garbage(sites):
     assert sites.b.peer().handshake == handshake
     assert sites.b.resident_bytes() - before < 8e6
     assert sites.b.stop() == 0
+
+
+@pytest.mark.parametrize("kind", ("datagrams", "packets"))
+def test_greedy_peer_leaves_the_other_its_share(kind):
+    """Both send as fast as they can, and one of them does not mind losses. Judged by what
+    the daemon let in of each while both sent."""
+    with Arena("wgpyd") as arena:
+        arena.session()
+        target = arena.target.tunnel
+        with arena.flooding(arena.order(kind, 0, 30)):
+            time.sleep(1)
+            before = [target.peer(t.public_key).rx_bytes for t in (arena.peer, arena.greedy)]
+            assert iperf3(arena.target.host, arena.peer.host, arena.inner, seconds=4).bits_per_second > 0
+            other, greedy = (target.peer(t.public_key).rx_bytes - was
+                             for t, was in zip((arena.peer, arena.greedy), before, strict=True))
+            with pinging(arena.peer.host, arena.inner) as seen:
+                time.sleep(1)
+        facts = arena.target.facts()
+        print(kind, other, greedy, facts, seen)
+        assert facts["drop_peer_share"] > 0, "whose packets were dropped has a name"
+        assert other > greedy / 4, "without shares it is a thirtieth"
+        assert seen[0].sent > 5 and seen[0].lost <= seen[0].sent // 5
+        assert target.stop() == 0

@@ -14,7 +14,7 @@ from needs import need
 HERE = Path(__file__).parent
 CORE = HERE.parents[1] / "wgpy/_fast/c"
 SOURCES = ("ip", "icmp", "replay", "trie", "lane", "index", "staged", "plane", "admission",
-           "blake2s", "ratelimit", "seal", "open", "split", "merge",
+           "blake2s", "ratelimit", "seal", "open", "share", "split", "merge",
            "ring_in", "ring_out")
 FLAGS = ("-O3", "-std=gnu11", "-pthread", "-fvisibility=hidden", "-fno-strict-aliasing")
 

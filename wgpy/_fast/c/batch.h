@@ -48,13 +48,14 @@ struct wg_batch {
     uint32_t n;      /* packets */
     uint32_t used;   /* bytes, headroom and tailroom included */
     uint32_t endpoints;
+    bool pressed;    /* the source is crowded, or the sink cannot keep up */
     struct wg_packet packet[WG_BATCH_PACKETS];
     struct wg_endpoint endpoint[WG_BATCH_PACKETS];
     uint8_t *bytes;  /* WG_BATCH_BYTES, 64-byte aligned, private or a port's */
     wg_counter drops[WG_DROP_COUNT]; /* by this thread, since start */
 };
 
-static inline void batch_reset(struct wg_batch *b) { b->n = b->used = b->endpoints = 0; }
+static inline void batch_reset(struct wg_batch *b) { b->n = b->used = b->endpoints = 0, b->pressed = false; }
 
 /* Room for `packets` more of `bytes` in all (their head- and tailroom not counted)? */
 static inline bool batch_has_room(const struct wg_batch *b, uint32_t packets, uint32_t bytes)

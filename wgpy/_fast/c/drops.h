@@ -17,6 +17,7 @@
     X(malformed_message, "a datagram that is no WireGuard message") \
     X(unknown_index, "no keypair has the receiver index") \
     X(expired_key, "the keypair is older than reject-after-time") \
+    X(peer_share, "while more arrives than can be opened, more than the peer's share of it") \
     X(replayed, "counter seen before or behind the window") \
     X(bad_tag, "authentication failed") \
     X(inner_malformed, "decrypted to something that is no IP packet") \

@@ -111,6 +111,7 @@ static void note_received(struct wg_crypto_stage *s, uint64_t now)
     t->key = NULL;
     add_atomic(&peer->rx_bytes, t->bytes);
     add_atomic(&peer->rx_packets, t->packets);
+    share_charge(s->plane, t->slot, t->bytes, t->packets, now);
     set_relaxed(&peer->last_received, now);
     set_relaxed(&peer->unanswered_since, 0);
     if (kp->initiator && now >= kp->birth + WG_REKEY_RECEIVE_TIME &&
@@ -176,6 +177,7 @@ static void conclude(struct wg_crypto_stage *s, struct wg_batch *b, uint32_t job
     struct wg_packet *p = &b->packet[s->job_packet[job]];
     struct wg_keypair *kp = s->job_key[job];
     if (!s->job[job].ok) {
+        share_charge(s->plane, WG_NO_PEER, p->len, 1, b->now);
         batch_drop(b, p, WG_DROP_bad_tag);
         return;
     }
@@ -205,6 +207,8 @@ static void open_run(struct wg_stage *stage, struct wg_batch *b)
     uint32_t jobs = 0;
     plane_read_lock(s->plane, s->lock);
     plane_begin_run(s);
+    if (b->pressed)
+        share_out(s, b);
     for (uint32_t i = 0; i < b->n; i++) {
         struct wg_packet *p = &b->packet[i];
         if (!p->live || p->kind == WG_FINISHED || !admit(s, b, p, jobs))
@@ -242,6 +246,6 @@ void open_stage_init(struct wg_crypto_stage *s, struct wg_plane *plane, uint32_t
     s->plane = plane;
     s->queue = queue;
     s->lock = queue * 2 + 1;
-    s->stage = (struct wg_stage){.pull = open_pull, .run = open_run, .secret = true,
+    s->stage = (struct wg_stage){.pull = open_pull, .run = open_run, .secret = true, .shares = true,
                                  .waker = queue ? NULL : &plane->open_waker};
 }

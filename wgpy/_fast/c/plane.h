@@ -19,6 +19,7 @@
 #include "lane.h"
 #include "port.h"
 #include "replay.h"
+#include "share.h"
 #include "staged.h"
 #include "trie.h"
 
@@ -58,6 +59,7 @@ struct wg_peer {
     struct wg_endpoint endpoint;
     uint64_t followed;       /* when the batch was received that the endpoint is from */
     struct wg_staged staged;
+    struct wg_peer_share share;
     _Atomic uint32_t armed;  /* DATA_SENT, DATA_RECEIVED already raised */
     _Atomic uint64_t key_needed_at;
     _Atomic uint64_t unanswered_since, unacknowledged_since;
@@ -82,6 +84,7 @@ struct wg_plane {
     struct wg_lane replies;          /* cookie replies, which crowd out nothing of ours */
     struct wg_handshakes handshakes, cookies; /* initiations and responses; cookie replies */
     struct wg_admission admission;
+    struct wg_share share;
     struct icmp_bucket icmp;
     struct wg_waker up, seal_waker, open_waker; /* notices up, work down */
     pthread_mutex_t door;
@@ -156,6 +159,13 @@ struct wg_recent {
     uint32_t peer;
 };
 
+/* What packets of a batch claim for a peer. */
+struct wg_claim {
+    uint32_t slot;
+    bool greedy;
+    uint64_t cost, excess;
+};
+
 /* One stage object a queue and direction. */
 struct wg_crypto_stage {
     struct wg_stage stage; /* first: the pump sees only this */
@@ -172,6 +182,8 @@ struct wg_crypto_stage {
     struct wg_keypair *job_key[WG_BATCH_PACKETS];
     struct wg_keypair *window;          /* open: whose lock is held */
     struct wg_tally tally;
+    struct wg_claim claim[WG_BATCH_PACKETS]; /* open, under pressure: of the batch */
+    uint32_t claimed;                   /* open: the latest of them */
     struct wg_recent recent[WG_RECENT];
     uint32_t recent_version;            /* of the trie that gave them */
 };

@@ -23,6 +23,8 @@ struct wg_port {
     /* Sink: how much of its room is taken, of WG_FULL; a train takes one or more. NULL where
      * room does not run out. */
     uint32_t (*filled)(struct wg_port *);
+    /* Source: is more waiting than a busy moment brings? NULL where nobody knows. */
+    bool (*crowded)(struct wg_port *);
     /* Source: gives back what receive handed out as the source's own memory, which it
      * does, read-only, while `in_place` is set. NULL where there is no such memory. */
     void (*release)(struct wg_port *);
@@ -56,6 +58,8 @@ struct wg_stage {
     void (*finish)(struct wg_stage *, struct wg_batch *);
     /* After the sink has sent the batch: learns which sources were stale. May be NULL. */
     void (*sent)(struct wg_stage *, struct wg_batch *);
+    /* Looks at `pressed` of its batches. */
+    bool shares;
     /* Works in memory that no other room can read or write. */
     bool secret;
     /* What pull waits for: NULL for stages that make nothing themselves. */

@@ -35,6 +35,15 @@ static int mem_receive(struct wg_port *port, struct wg_batch *b)
     return (int)(b->n - before);
 }
 
+static bool mem_crowded(struct wg_port *port)
+{
+    struct wg_port_mem *m = (struct wg_port_mem *)port;
+    pthread_mutex_lock(&m->lock);
+    bool crowded = !m->repeat && m->count >= WG_MEM_SLOTS / 4;
+    pthread_mutex_unlock(&m->lock);
+    return crowded;
+}
+
 static void mem_send(struct wg_port *port, struct wg_batch *b)
 {
     struct wg_port_mem *m = (struct wg_port_mem *)port;
@@ -94,6 +103,7 @@ int port_mem_init(struct wg_port_mem *m, bool repeat, bool discard)
     *m = (struct wg_port_mem){.repeat = repeat, .discard = discard};
     pthread_mutex_init(&m->lock, NULL);
     m->port.receive = mem_receive;
+    m->port.crowded = mem_crowded;
     m->port.send = mem_send;
     m->port.fds[0] = m->port.fds[1] = -1;
     return 0;

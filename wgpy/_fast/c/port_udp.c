@@ -6,6 +6,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
+#include <linux/sock_diag.h>
 #include <netinet/udp.h>
 #include <poll.h>
 #include <sys/socket.h>
@@ -17,7 +18,7 @@
 #define UDP_GRO 104
 #endif
 
-enum { CONTROL = 128, SEND_WAIT_MS = 100, LOOK_EVERY = 16 };
+enum { CONTROL = 128, SEND_WAIT_MS = 100, LOOK_EVERY = 16, CROWDED_PART = 16 };
 
 union address {
     struct sockaddr any;
@@ -135,6 +136,18 @@ static int udp_receive(struct wg_port *port, struct wg_batch *b)
     }
     count(&port->packets_in, b->n - before);
     return (int)(b->n - before);
+}
+
+static bool udp_crowded(struct wg_port *port)
+{
+    bool crowded = false;
+    for (int i = 0; i < 2; i++) {
+        uint32_t info[SK_MEMINFO_VARS] = {0};
+        socklen_t size = sizeof info;
+        if (port->fds[i] >= 0 && !getsockopt(port->fds[i], SOL_SOCKET, SO_MEMINFO, info, &size))
+            crowded |= info[SK_MEMINFO_RMEM_ALLOC] > info[SK_MEMINFO_RCVBUF] / CROWDED_PART;
+    }
+    return crowded;
 }
 
 /* --- sending --- */
@@ -338,6 +351,7 @@ static void udp_send(struct wg_port *port, struct wg_batch *b)
 void port_udp_init(struct wg_port_udp *u, int fd4, int fd6, bool gso)
 {
     u->port.receive = udp_receive;
+    u->port.crowded = udp_crowded;
     u->port.send = udp_send;
     u->port.only_reads = true;
     u->port.fds[0] = fd4;

@@ -11,6 +11,7 @@
 
 enum {
     FEW = 4,
+    CROWDED = WG_FULL / 4,
     WORTH_SHARING = 16, /* packets: fewer are sealed sooner than another thread wakes */
 };
 
@@ -49,6 +50,9 @@ void pump_free(struct wg_pump *p)
         close(p->stop_fd);
 }
 
+/* Of the pump, or of all in its group. */
+static _Atomic bool *crowded_sink(struct wg_pump *p) { return p->group ? &p->group->crowded : &p->crowded; }
+
 /* Fills the batch. Packets, or -errno when there are none and the source is gone. */
 static int take(struct wg_pump *p, uint64_t now)
 {
@@ -62,6 +66,9 @@ static int take(struct wg_pump *p, uint64_t now)
     if (p->waker && (p->more || atomic_load_explicit(&p->waker->pending, memory_order_acquire)))
         p->more = p->stage->pull(p->stage, b);
     int got = p->source->receive(p->source, b);
+    if (p->stage && p->stage->shares && got > 0)
+        b->pressed = atomic_load_explicit(crowded_sink(p), memory_order_relaxed) ||
+                     (!p->source->drained && p->source->crowded && p->source->crowded(p->source));
     return got < 0 && !b->n ? got : (int)b->n;
 }
 
@@ -71,6 +78,8 @@ static void give(struct wg_pump *p)
     p->sink->send(p->sink, b);
     if (p->source->in_place)
         p->source->release(p->source);
+    if (p->stage && p->stage->shares && p->sink->filled)
+        atomic_store_explicit(crowded_sink(p), p->sink->filled(p->sink) >= CROWDED, memory_order_relaxed);
     if (p->stage && p->stage->sent)
         p->stage->sent(p->stage, b);
     count(&p->batches, 1);

@@ -19,6 +19,7 @@ struct wg_pump {
     bool more;               /* the stage has more to pull */
     bool running;
     bool lends;              /* batches may be received into the sink's memory */
+    _Atomic bool crowded;    /* the sink, after the last batch; a group has one for all */
     wg_counter batches, sleeps;
 };
 
@@ -42,6 +43,7 @@ struct wg_group {
     pthread_mutex_t lead;
     uint64_t tickets;        /* by the leader: given out */
     bool more, begun;        /* by the leader: as in wg_pump; the sink was looked after */
+    _Atomic bool crowded;
     pthread_mutex_t lock;
     _Atomic uint64_t turn;   /* the ticket that may send */
     pthread_cond_t reached[WG_QUEUES_MAX]; /* by ticket % n: at most n are waited for */

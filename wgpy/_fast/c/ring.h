@@ -67,6 +67,7 @@ struct wg_ring_in {
     bool sleeping, attached;
     struct wg_patience patience; /* since it was attached, or asked */
     uint32_t request, acknowledged, tail;
+    uint32_t mean;               /* bytes of a record, of those that were taken last */
     wg_counter bad_index, bad_record;
 };
 

@@ -177,11 +177,21 @@ static int ring_receive(struct wg_port *port, struct wg_batch *b)
     for (; n && take_record(r, b); n--)
         r->tail++;
     port->drained = !n;
+    if (r->tail != tail)
+        r->mean = (uint32_t)(b->used / (r->tail - tail));
     if (r->tail != tail && !(port->in_place && b->n > before))
         ring_release(port);
     if (r->end.data.fd < 0 && r->tail != tail)
         r->port.recheck_ms = RING_POLL_MIN_MS;
     return (int)(b->n - before);
+}
+
+/* By the mean of the records that were taken last, for those that wait were not read. */
+static bool ring_crowded(struct wg_port *port)
+{
+    struct wg_ring_in *r = (struct wg_ring_in *)port;
+    uint32_t n = ready(r);
+    return n >= RING_DESCRIPTORS / 4 || (uint64_t)n * r->mean >= r->end.arena_size / 4;
 }
 
 /* Says that it sleeps, then looks once more: no record falls between the two. What it
@@ -207,6 +217,7 @@ int ring_in_init(struct wg_ring_in *r, uint8_t *own, const uint8_t *theirs, size
     if (!ring_end_init(&r->end, own, theirs, theirs_size, data, space, o))
         return -EINVAL;
     r->port.receive = ring_receive;
+    r->port.crowded = ring_crowded;
     r->port.may_sleep = ring_may_sleep;
     r->port.release = ring_release;
     ring_wait_on(&r->port, &r->end.data);

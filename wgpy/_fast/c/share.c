@@ -1,0 +1,96 @@
+#include "plane.h"
+
+static void window_add(struct wg_window *w, uint64_t period, uint64_t n)
+{
+    uint64_t was = relaxed(&w->period);
+    if (was < period && atomic_compare_exchange_strong(&w->period, &was, period)) {
+        set_relaxed(&w->last, was + 1 == period ? relaxed(&w->now) : 0);
+        set_relaxed(&w->now, 0);
+    }
+    set_relaxed(&w->now, relaxed(&w->now) + n);
+}
+
+static uint64_t window_sum(const struct wg_window *w, uint64_t period)
+{
+    uint64_t at = relaxed(&w->period);
+    if (at + 1 < period)
+        return 0;
+    return relaxed(&w->now) + (at < period ? 0 : relaxed(&w->last));
+}
+
+static uint64_t cost(uint64_t bytes, uint64_t packets) { return bytes + packets * WG_PACKET_COST; }
+
+void share_charge(struct wg_plane *p, uint32_t slot, uint64_t bytes, uint64_t packets, uint64_t now)
+{
+    uint64_t period = now / WG_SHARE_PERIOD, present = now / WG_PRESENT_PERIOD;
+    window_add(&p->share.work, period, cost(bytes, packets));
+    if (slot == WG_NO_PEER)
+        return;
+    struct wg_peer_share *mine = &p->peer[slot].share;
+    window_add(&mine->work, period, cost(bytes, packets));
+    if (relaxed(&mine->present) < present) {
+        set_relaxed(&mine->present, present);
+        window_add(&p->share.peers, present, 1);
+    }
+}
+
+/* Whose keypair the packet names, without a proof; `cost` of it is added to what that peer
+ * claims of the batch. */
+static uint32_t claim(struct wg_crypto_stage *s, const struct wg_batch *b, struct wg_packet *p, uint32_t claims)
+{
+    const uint8_t *d = b->bytes + p->off;
+    if (!p->live || p->kind == WG_FINISHED || p->len < WG_OVERHEAD || get_le32(d) != WG_TRANSPORT ||
+        !plane_find(s->plane, get_le32(d + 4), &p->peer))
+        return claims;
+    uint32_t i = claims && s->claim[s->claimed].slot == p->peer ? s->claimed : 0;
+    while (i < claims && s->claim[i].slot != p->peer)
+        i++;
+    if (i == claims)
+        s->claim[claims++] = (struct wg_claim){.slot = p->peer};
+    s->claim[i].cost += cost(p->len, 1);
+    s->claimed = i;
+    return claims;
+}
+
+/* More of the recent work than one part in as many as there are peers? */
+static bool is_greedy(const struct wg_plane *p, uint32_t slot, uint64_t now)
+{
+    uint64_t period = now / WG_SHARE_PERIOD, peers = window_sum(&p->share.peers, now / WG_PRESENT_PERIOD);
+    return window_sum(&p->peer[slot].share.work, period) * peers > window_sum(&p->share.work, period);
+}
+
+void share_out(struct wg_crypto_stage *s, struct wg_batch *b)
+{
+    uint64_t all = 0, most = 0;
+    uint32_t claims = 0;
+    bool any = false;
+    for (uint32_t i = 0; i < b->n; i++)
+        claims = claim(s, b, &b->packet[i], claims);
+    for (uint32_t i = 0; i < claims; i++) {
+        struct wg_claim *c = &s->claim[i];
+        all += c->cost;
+        c->greedy = is_greedy(s->plane, c->slot, b->now);
+        any |= c->greedy;
+        if (!c->greedy && c->cost > most)
+            most = c->cost;
+    }
+    if (!any)
+        return;
+    if (most < all / WG_SHARE_LEAST)
+        most = all / WG_SHARE_LEAST;
+    for (uint32_t i = 0; i < claims; i++)
+        s->claim[i].excess = s->claim[i].greedy && s->claim[i].cost > most ? s->claim[i].cost - most : 0;
+    for (uint32_t i = 0, at = 0; i < b->n; i++) {
+        struct wg_packet *p = &b->packet[i];
+        if (!p->live || p->peer == WG_NO_PEER || p->kind == WG_FINISHED)
+            continue;
+        for (uint32_t tries = 0; tries < claims && s->claim[at].slot != p->peer; tries++)
+            at = at + 1 < claims ? at + 1 : 0;
+        struct wg_claim *c = &s->claim[at];
+        if (c->slot != p->peer || !c->excess)
+            continue;
+        uint64_t less = cost(p->len, 1);
+        c->excess = c->excess > less ? c->excess - less : 0;
+        batch_drop(b, p, WG_DROP_peer_share);
+    }
+}
