@@ -32,7 +32,7 @@ MODULES = {
     "aead_seal": ("backend", "key", "number", "packet"), "aead_open": ("backend", "key", "number", "packet"),
 }
 CLASSES = {
-    "Port": (), "Stage": (), "GateStage": (), "CryptoStage": (), "Gate": (),
+    "Port": (), "Stage": (), "GateStage": (), "CryptoStage": (), "Gate": ("port",),
     "TunPort": ("fd", "merge_tcp=flag", "merge_udp=flag"), "UdpPort": ("fd", "fd", "gso=flag"),
     "MemoryPort": ("repeat=flag", "discard=flag"),
     "RingOut": ("area", "page", "bell", "bell", "datagrams=flag"),
@@ -73,7 +73,7 @@ class Misuse:
         self.udp.bind(("127.0.0.1", 0))
         for s in (*self.pair, self.udp):
             s.setblocking(False)
-        self.things = [self.plane(), MemoryPort(), MemoryPort(), Gate()]
+        self.things = [self.plane(), MemoryPort(), MemoryPort(), Gate(MemoryPort())]
         self.running = None
 
     def plane(self) -> Plane:
