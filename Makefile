@@ -9,6 +9,9 @@ RELEASE ?= bookworm
 FUZZ_SECONDS  ?= 300
 FUZZ_EXAMPLES ?= 20000
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# Programs that pip and pytest start run the tree's modules and the environment's, no others.
+unexport PYTHONPATH PYTHONHOME PYTHONSTARTUP PYTHONUSERBASE
+export PYTHONNOUSERSITE := 1
 
 .PHONY: help setup demo test bench fuzz fresh wheel lock sbom lines clean
 .DELETE_ON_ERROR:
@@ -38,39 +41,39 @@ $(VENV)/.dependencies: pyproject.toml
 
 $(VENV)/.built: $(VENV)/.dependencies setup.py $(EXT)
 	@echo "setup: building the extension modules"
-	@$(PY) -m pip install -q --no-build-isolation --no-deps -e .
+	@$(PY) -I -m pip install -q --no-build-isolation --no-deps -e .
 	@touch $@
 
 demo: setup
 ifneq ($(ROOT),0)
 	@echo "demo: network namespaces and TUN devices need root: sudo make demo" >&2; exit 1
 else
-	@$(PY) -m wgpy.lab.demo
-	@$(PY) -m wgpy.lab.encryptor_demo
+	@$(PY) -I -m wgpy.lab.demo
+	@$(PY) -I -m wgpy.lab.encryptor_demo
 endif
 
 test: setup
 	@tools/packages.sh test
 ifneq ($(ROOT),0)
 	@echo "test: not root, so only the tests without namespaces and peers; sudo make test runs all"
-	@$(PY) -m pytest -m "not netns and not interop" $(PYTEST_ARGS)
+	@$(PY) -I -m pytest -m "not netns and not interop" $(PYTEST_ARGS)
 else
-	@$(PY) -m pytest $(PYTEST_ARGS)
+	@$(PY) -I -m pytest $(PYTEST_ARGS)
 endif
 
 bench: setup
 	@tools/packages.sh bench
 	@mkdir -p .cache && { [ ! -e .cache/micro.json ] || mv .cache/micro.json .cache/micro-before.json; }
-	@$(PY) benchmarks/micro.py --quiet $(if $(QUICK),-p 1 -n 1) -o .cache/micro.json
-	@[ ! -e .cache/micro-before.json ] || $(PY) -m pyperf compare_to --table .cache/micro-before.json .cache/micro.json
-	@$(PY) benchmarks/scaling.py $(QUICK)
-	@$(PY) benchmarks/cores.py $(QUICK)
-	@$(PY) benchmarks/breakdown.py $(QUICK) $(filter --readme --congestion=%,$(BENCH_ARGS))
-	@$(PY) benchmarks/tunnel.py $(BENCH_ARGS)
+	@$(PY) -E -s benchmarks/micro.py --quiet $(if $(QUICK),-p 1 -n 1) -o .cache/micro.json
+	@[ ! -e .cache/micro-before.json ] || $(PY) -I -m pyperf compare_to --table .cache/micro-before.json .cache/micro.json
+	@$(PY) -E -s benchmarks/scaling.py $(QUICK)
+	@$(PY) -E -s benchmarks/cores.py $(QUICK)
+	@$(PY) -E -s benchmarks/breakdown.py $(QUICK) $(filter --readme --congestion=%,$(BENCH_ARGS))
+	@$(PY) -E -s benchmarks/tunnel.py $(BENCH_ARGS)
 
 fuzz: setup
 	@tools/packages.sh test
-	@WGPY_FUZZ_SECONDS=$(FUZZ_SECONDS) FUZZ_EXAMPLES=$(FUZZ_EXAMPLES) $(PY) -m pytest tests/fuzz $(PYTEST_ARGS)
+	@WGPY_FUZZ_SECONDS=$(FUZZ_SECONDS) FUZZ_EXAMPLES=$(FUZZ_EXAMPLES) $(PY) -I -m pytest tests/fuzz $(PYTEST_ARGS)
 
 fresh:
 	@tools/fresh.sh $(RELEASE)
@@ -78,22 +81,22 @@ fresh:
 # Two builds of one commit are the same, bit for bit.
 wheel: export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 315532800)
 wheel: setup
-	@$(PY) -m pip -q wheel --no-build-isolation --no-deps -w dist .
-	@$(PY) -c "from setuptools.build_meta import build_sdist; build_sdist('dist')" >/dev/null
+	@$(PY) -I -m pip -q wheel --no-build-isolation --no-deps -w dist .
+	@$(PY) -I -c "from setuptools.build_meta import build_sdist; build_sdist('dist')" >/dev/null
 	@ls dist
 
 lock: setup
-	@$(PY) -m pip install -q "$$($(PY) -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["release"])')"
+	@$(PY) -I -m pip install -q "$$($(PY) -I -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["release"])')"
 	@$(VENV)/bin/pip-compile -q --upgrade --generate-hashes --strip-extras --no-header --no-emit-index-url \
 		--no-emit-find-links --no-emit-options -o requirements.lock pyproject.toml
 
 sbom: setup
 	@mkdir -p dist
-	@$(PY) tools/sbom.py >dist/wgpy.cdx.json
+	@$(PY) -E -s tools/sbom.py >dist/wgpy.cdx.json
 	@echo dist/wgpy.cdx.json
 
 lines:
-	@$(PYTHON) tools/lines.py
+	@$(PYTHON) -I tools/lines.py
 
 clean:
 	rm -rf build dist *.egg-info $(VENV) .pytest_cache .hypothesis

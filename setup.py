@@ -5,6 +5,7 @@ can be built from it alone; `plane` holds keys, tables and the two stages.
 """
 import os
 import platform
+import sys
 from pathlib import Path
 
 from Cython.Build import cythonize
@@ -56,8 +57,19 @@ class BuildExtensions(build_ext):
         super().build_extensions()
 
 
+def launcher(name: str, module: str) -> str:
+    """The script that starts `module` in the Python that the extension modules are built for."""
+    text = Path("packaging/launcher.sh").read_text(encoding="utf-8")
+    script = Path("build/launchers") / name
+    script.parent.mkdir(parents=True, exist_ok=True)
+    script.write_text(text.replace("@MODULE@", module)
+                      .replace("@VERSION@", f"{sys.version_info.major}.{sys.version_info.minor}"), encoding="utf-8")
+    return str(script)
+
+
 setup(
     cmdclass={"build_ext": BuildExtensions},
+    scripts=[launcher("wgpy", "wgpy.cli"), launcher("wgpyd", "wgpy.daemon.wgpyd")],
     ext_modules=cythonize(
         [extension("ports", PORTS_C, []), extension("plane", PLANE_C, ["crypto"])],
         compiler_directives={"language_level": 3, "embedsignature": True},

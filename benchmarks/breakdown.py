@@ -1,6 +1,6 @@
 """Where the time goes: one TCP stream through a tunnel and through encryptors, profiled.
 
-    python benchmarks/breakdown.py [--quick] [--readme] [--json]
+    python -E -s benchmarks/breakdown.py [--quick] [--readme] [--json]
 
 `perf record -a` samples all cores while the stream runs; each sample is put down to a
 room and to a kind of work, and what the stream would reach if a kind cost nothing is

@@ -1,6 +1,6 @@
 """What more cores give: the data plane from ring to ring on one core, two and so on.
 
-    python benchmarks/cores.py [--quick] [--json]
+    python -E -s benchmarks/cores.py [--quick] [--json]
 
 A queue is a pair of threads pinned to one core, `seal -> ring -> open`, with a peer of
 its own; queues share one plane, or have one each, which shows what the machine itself takes.

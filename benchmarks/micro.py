@@ -1,7 +1,7 @@
 """Micro benchmarks with pyperf: AEAD backends, pumps over memory ports, trie, handshake.
 
-    python benchmarks/micro.py -o before.json    then, after a change, -o after.json and
-    python -m pyperf compare_to before.json after.json
+    python -E -s benchmarks/micro.py -o before.json    then, after a change, -o after.json and
+    python -I -m pyperf compare_to before.json after.json
 
 Figures are seconds per packet, lookup or handshake. pyperf's own options apply.
 """

@@ -1,6 +1,6 @@
 """How cost grows with peers and prefixes, and what one core encrypts from ring to ring.
 
-    python benchmarks/scaling.py [--quick] [--json]
+    python -E -s benchmarks/scaling.py [--quick] [--json]
 
 Planes over memory ports and rings in one process, on one core, without root. A batch
 goes either to one peer (a train) or to as many peers as it has packets (scattered), so
@@ -167,7 +167,7 @@ def rings(seconds: float) -> list[dict]:
     for name in backends():
         rows += [{"aead": name, "length": n, **ring_to_ring(name, n, seconds)} for n in LENGTHS]
         print(f"ring to ring with {name}", file=sys.stderr, flush=True)
-    masked = subprocess.run([sys.executable, __file__, "--masked", str(seconds)], check=True, text=True,
+    masked = subprocess.run([sys.executable, "-E", "-s", __file__, "--masked", str(seconds)], check=True, text=True,
                             stdout=subprocess.PIPE, env=os.environ | {"OPENSSL_ia32cap": SSSE3_ONLY})
     return rows + json.loads(masked.stdout)
 

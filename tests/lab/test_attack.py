@@ -11,7 +11,7 @@ from wgpy.lab.netns import Netns, join
 from wgpy.lab.traffic import ping
 from wgpy.lab.wire import Capture
 
-ATTACK = (sys.executable, "-m", "wgpy.cli", "lab", "attack")
+ATTACK = (sys.executable, "-I", "-m", "wgpy.cli", "lab", "attack")
 
 
 @pytest.mark.netns

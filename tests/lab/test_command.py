@@ -10,8 +10,8 @@ import pytest
 from wgpy.lab.netns import wait_until
 
 pytestmark = pytest.mark.netns
-LAB = (sys.executable, "-m", "wgpy.cli", "lab")
-DEMO = (sys.executable, "-m", "wgpy.lab.encryptor_demo")
+LAB = (sys.executable, "-I", "-m", "wgpy.cli", "lab")
+DEMO = (sys.executable, "-I", "-m", "wgpy.lab.encryptor_demo")
 ROOT = Path(__file__).resolve().parents[2]
 
 

@@ -174,7 +174,7 @@ def test_without_root_it_says_so(site):
     for args in (("show",), ("show", "q0"), ("up", str(site.file(name="q5"))), ("down", "q0")):
         # may read, so that a checkout in root's own directory will do
         done = site.host.run("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups",
-                             "--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search", sys.executable, "-c",
+                             "--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search", sys.executable, "-I", "-c",
                              "from wgpy.cli import main; main()", *args, check=False)
         said = [line for line in done.stderr.splitlines() if not line.startswith("# ")]  # what `up` did
         assert done.returncode == 1 and len(said) == 1 and said[0].startswith("wgpy: ")

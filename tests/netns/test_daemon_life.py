@@ -265,7 +265,7 @@ def test_background_answers_when_it_returns():
     (["bad/name"], {}, "no interface name"), (["x" * 16], {}, "no interface name"), ([], {}, "usage"),
     (["lo"], {}, "another kind of interface"),
     (["wg9"], {"WG_TUN_FD": "99"}, "WG_TUN_FD"), (["wg9"], {"WG_TUN_FD": "x"}, "WG_TUN_FD"),
-    (["wg9"], {"WG_UAPI_FD": "99"}, "WG_UAPI_FD"), (["wg9"], {"LOG_LEVEL": "loud"}, "LOG_LEVEL"),
+    (["wg9"], {"WG_UAPI_FD": "99"}, "WG_UAPI_FD"),
     (["wg9"], {"WGPY_QUEUES": "0"}, "WGPY_QUEUES"), (["wg9"], {"WGPY_AEAD": "rot13"}, "WGPY_AEAD"),
 ])
 @pytest.mark.parametrize("foreground", [True, False])
@@ -276,6 +276,19 @@ def test_bad_start_is_one_line_and_a_status(args, env, says, foreground):
         assert done.stderr.count("\n") == 1 and "Traceback" not in done.stderr
         assert host.run("ls", "/run/wireguard").stdout == ""
         assert "wg9" not in host.ip("link")
+
+
+@pytest.mark.parametrize("word", ["info", "warn", "WARNING", "trace", "3", "silent"])
+def test_a_log_level_of_another_program_is_no_reason_to_refuse(word):
+    """As wireguard-go: what it does not know logs errors."""
+    with Netns("loud") as host:
+        done = run_daemon(host, "wg8", LOG_LEVEL=word)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert host.run("wg", "show", "wg8", "listen-port").stdout.strip() == "0"
+        host.ip("link", "del", "wg8")
+    code = "from wgpy.daemon import process; process.log_to_stderr('q0'); import logging; print(logging.root.level)"
+    level = subprocess.run([sys.executable, "-I", "-c", code], env={"LOG_LEVEL": word}, text=True, stdout=subprocess.PIPE)
+    assert int(level.stdout) == {"info": 20, "silent": 51}.get(word, 40)
 
 
 def test_adopted_descriptors(sites):

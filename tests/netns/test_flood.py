@@ -32,7 +32,7 @@ def sites():
 def flooding(sites, kind: str, rate: int, seconds: float):
     """Yields a list that holds the flooder's own counts afterwards."""
     process = sites.flooder.popen(
-        sys.executable, flood.__file__, kind, VICTIM, sites.b.port, sites.b.public_key, rate,
+        sys.executable, "-I", "-m", flood.__name__, kind, VICTIM, sites.b.port, sites.b.public_key, rate,
         seconds, stdout=-1, text=True)
     time.sleep(0.5)
     counts = []

@@ -12,7 +12,7 @@ from wgpy.lab.netns import Netns, wait_until
 from wgpy.lab.traffic import ping
 
 pytestmark = pytest.mark.netns
-DEMO = (sys.executable, "-m", "wgpy.lab.demo", "--seconds", "5")
+DEMO = (sys.executable, "-I", "-m", "wgpy.lab.demo", "--seconds", "5")
 ROOT = Path(__file__).resolve().parents[2]
 
 

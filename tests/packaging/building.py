@@ -17,7 +17,7 @@ def run(*command, cwd: Path) -> str:
 def build_wheel(sdist: Path, folder: Path) -> Path:
     """As `make wheel` does, of the unpacked archive in `folder`."""
     run("tar", "-xf", sdist, cwd=folder)
-    run(sys.executable, "-m", "pip", "wheel", "--no-build-isolation", "--no-deps", "--no-index",
+    run(sys.executable, "-I", "-m", "pip", "wheel", "--no-build-isolation", "--no-deps", "--no-index",
         "-w", folder, ".", cwd=folder / sdist.name.removesuffix(".tar.gz"))
     (built,) = folder.glob("*.whl")
     return built

@@ -15,11 +15,11 @@ def sdist(tmp_path_factory) -> Path:
     tree = top / "tree"
     tree.mkdir()
     for name in ("wgpy", "pyproject.toml", "setup.py", "MANIFEST.in", "README.md", "LICENSE",
-                 "CHANGELOG.md"):
+                 "CHANGELOG.md", "packaging"):
         run("cp", "-r", ROOT / name, tree, cwd=top)
     for made in [*tree.rglob("*.so"), *(tree / "wgpy/_fast").glob("*.c")]:
         made.unlink()
-    run(sys.executable, "-c",
+    run(sys.executable, "-I", "-c",
         f"from setuptools.build_meta import build_sdist; build_sdist({str(top)!r})", cwd=tree)
     (archive,) = top.glob("wgpy-*.tar.gz")
     return archive

@@ -80,7 +80,7 @@ def test_every_dependency_is_locked_with_hashes():
 
 
 def test_bill_of_materials_is_valid_and_complete():
-    text = subprocess.run([sys.executable, ROOT / "tools/sbom.py"], capture_output=True, text=True, check=True).stdout
+    text = subprocess.run([sys.executable, "-I", ROOT / "tools/sbom.py"], capture_output=True, text=True, check=True).stdout
     assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(text) is None
     for name, version, hashes in LOCKED:
         assert f'"bom-ref": "{name}=={version}"' in text

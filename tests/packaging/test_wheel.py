@@ -22,10 +22,10 @@ def installed(wheel, tmp_path_factory) -> Path:
     home = tmp_path_factory.mktemp("fresh")
     venv.create(home, with_pip=True, symlinks=True)
     python = home / "bin" / "python"
-    own = Path(run(python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))",
+    own = Path(run(python, "-I", "-c", "import sysconfig; print(sysconfig.get_path('purelib'))",
                    cwd=home).strip())
     (own / "lent.pth").write_text(sysconfig.get_path("purelib") + "\n")
-    run(python, "-m", "pip", "install", "--no-deps", "--no-index", wheel, cwd=home)
+    run(python, "-I", "-m", "pip", "install", "--no-deps", "--no-index", wheel, cwd=home)
     return home
 
 
@@ -48,10 +48,18 @@ def test_wheel_holds_extensions_and_no_tests(wheel):
 
 
 def test_wheel_imports_away_from_the_source(installed):
-    where = run(installed / "bin/python", "-c",
+    where = run(installed / "bin/python", "-I", "-c",
                 "import wgpy._fast.plane as p, wgpy._fast.ports, wgpy.cli; print(p.__file__)",
                 cwd=installed)
     assert where.startswith(str(installed))
+
+
+def test_the_commands_are_isolated_and_run_through_a_link(installed, tmp_path):
+    """Whatever the installer does to scripts: PYTHONPATH is not searched."""
+    (tmp_path / "sitecustomize.py").write_text("raise SystemExit('ran')\n")
+    (tmp_path / "wgpyd").symlink_to(installed / "bin/wgpyd")
+    for command in (installed / "bin/wgpy", installed / "bin/wgpyd", tmp_path / "wgpyd"):
+        assert "wgpy" in run("/usr/bin/env", f"PYTHONPATH={tmp_path}", command, "--version", cwd=tmp_path)
 
 
 def test_doctor_runs_from_the_wheel(installed):

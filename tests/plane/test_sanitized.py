@@ -26,7 +26,7 @@ def built() -> Path:
     if not (target / "done").exists():
         shutil.rmtree(target.parent, ignore_errors=True)
         env = os.environ | {"CFLAGS": FLAGS, "LDFLAGS": "-fsanitize=address,undefined"}
-        subprocess.run([sys.executable, "setup.py", "-q", "build", "--build-lib", str(target / "lib"),
+        subprocess.run([sys.executable, "-I", "setup.py", "-q", "build", "--build-lib", str(target / "lib"),
                         "--build-temp", str(target / "temp")], cwd=ROOT, env=env, check=True,
                        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         (target / "done").touch()
@@ -50,7 +50,7 @@ def test_under_address_and_undefined_behaviour_sanitizers():
         "PYTHONPATH": os.pathsep.join(map(str, (lib, ROOT / "tests", ROOT / "tests" / "plane"))),
     }
     run = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-c", os.devnull, "--rootdir", str(lib),
+        [sys.executable, "-P", "-s", "-m", "pytest", "-q", "-p", "no:cacheprovider", "-c", os.devnull, "--rootdir", str(lib),
          "-k", " and not ".join(["test", *EXCLUDED[1:]]), "--ignore", str(Path(__file__)), str(Path(__file__).parent)],
         cwd=lib, env=env, capture_output=True, text=True, timeout=600)
     said = run.stdout + run.stderr

@@ -30,8 +30,8 @@ class Side:
     def start(self) -> None:
         fds = self.ring.producer_fds() if self.role == "produce" else self.ring.consumer_fds()
         self.counters[3] = 0
-        self.process = subprocess.Popen([sys.executable, str(ROOM), self.role, *map(str, fds), str(self.file)],
-                                        pass_fds=fds, env=os.environ | {"PYTHONPATH": str(ROOM.parents[2])})
+        self.process = subprocess.Popen([sys.executable, "-E", "-s", str(ROOM), self.role, *map(str, fds), str(self.file)],
+                                        pass_fds=fds)
         for fd in fds:
             os.close(fd)
 

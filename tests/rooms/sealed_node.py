@@ -46,13 +46,13 @@ class Sealed:
     def start(self):
         with open(self.a.log, "ab") as log:
             self.a.process = self.a.box.popen(
-                sys.executable, "-m", "wgpy.cli", "encryptor", "up", self.a.file, "--foreground", "--credential",
+                sys.executable, "-I", "-m", "wgpy.cli", "encryptor", "up", self.a.file, "--foreground", "--credential",
                 self.credential, env=self.environment(), stderr=log)
         wait_until(lambda: self.a.process.poll() is not None or self.a.status().get("up"), 20, "a comes up")
         assert self.a.process.poll() is None, self.a.log.read_text()
 
     def run(self, *arguments, user=None, stdin="", fails=False):
-        command = [sys.executable, "-m", "wgpy.cli", *map(str, arguments)]
+        command = [sys.executable, "-I", "-m", "wgpy.cli", *map(str, arguments)]
         if user is not None:
             command = ["setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups", *command]
         done = self.a.box.run(*(["env"] + [f"{k}={v}" for k, v in self.environment().items()
@@ -73,7 +73,7 @@ class Sealed:
                 "while not out.endswith(b'\\n\\n'):\n    got = s.recv(65536)\n    if not got: break\n    out += got\n"
                 "sys.stdout.buffer.write(out)\n")
         path = self.a.run_dir / "a" / "admin.sock"
-        return subprocess.run([sys.executable, "-S", "-c", code, str(path)], input=data, capture_output=True,
+        return subprocess.run([sys.executable, "-I", "-S", "-c", code, str(path)], input=data, capture_output=True,
                               timeout=30, check=True).stdout
 
     def entries(self):

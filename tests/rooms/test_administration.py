@@ -227,7 +227,7 @@ def test_a_passphrase_typed_at_the_console(node):
         node.a.stop()
     master, slave = pty.openpty()
     node.a.process = node.a.box.popen(
-        "setsid", "--ctty", "--wait", sys.executable, "-m", "wgpy.cli", "encryptor", "up", node.a.file, "--foreground",
+        "setsid", "--ctty", "--wait", sys.executable, "-I", "-m", "wgpy.cli", "encryptor", "up", node.a.file, "--foreground",
         env=node.environment(), stdin=slave, stdout=slave, stderr=slave)
     shown = typed(master, b"passphrase of node a: ", b"wrong\n")
     shown += typed(master, b"passphrase of node a: ", SECRET.encode() + b"\n")
@@ -244,7 +244,7 @@ def test_a_passphrase_typed_at_the_console(node):
 
 def test_a_passphrase_typed_for_a_node_in_the_background(node):
     master, slave = pty.openpty()
-    process = node.a.box.popen("setsid", "--ctty", "--wait", sys.executable, "-m", "wgpy.cli", "encryptor", "up", node.a.file,
+    process = node.a.box.popen("setsid", "--ctty", "--wait", sys.executable, "-I", "-m", "wgpy.cli", "encryptor", "up", node.a.file,
                                env=node.environment(), stdin=slave, stdout=slave, stderr=slave)
     typed(master, b"passphrase of node a: ", SECRET.encode() + b"\n")
     assert process.wait(20) == 0 and node.a.status()["up"]

@@ -28,7 +28,7 @@ class Here:
 def _filled(node, room: str) -> int:
     program = "from rooms.test_full import Here, connections; print(connections.fill(Here, '10.1.0.2', '203.0.113.5'))"
     path = os.pathsep.join([str(TESTS), *(p for p in sys.path if p)])
-    return int(node.inside(room, "env", f"PYTHONPATH={path}", sys.executable, "-c", program, timeout=90).stdout)
+    return int(node.inside(room, "env", f"PYTHONPATH={path}", sys.executable, "-P", "-s", "-c", program, timeout=90).stdout)
 
 
 def test_sites_speak_while_and_after_the_tables_of_a_node_fill_up(small):

@@ -143,7 +143,7 @@ def _named(s, *names: bytes) -> bool:
 def background(node, key):
     fd = os.memfd_create("key")
     os.write(fd, key)
-    process = node.box.popen(sys.executable, "-m", "wgpy.cli", "encryptor", "up", node.file, "--key-fd", fd,
+    process = node.box.popen(sys.executable, "-I", "-m", "wgpy.cli", "encryptor", "up", node.file, "--key-fd", fd,
                              env=node.environment(), pass_fds=(fd,), stderr=subprocess.PIPE, text=True)
     os.close(fd)
     return process.wait(20), process.stderr.read()

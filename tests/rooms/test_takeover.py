@@ -40,7 +40,7 @@ def taken(both_modes):
         parents = [int(status_of(p)["PPid"]) for p in everybody.values()]
         victims = ",".join(in_box(p) for p in [*others, *parents, a.process.pid])
         with Capture(both_modes.internet, "to-a") as wan, Capture(a.host) as lan:
-            done = a.box.run(sys.executable, PROGRAM, in_box(pid), victims, *addresses, timeout=60)
+            done = a.box.run(sys.executable, "-E", "-s", PROGRAM, in_box(pid), victims, *addresses, timeout=60)
         outcomes[room] = json.loads(done.stdout)
         seen[room] = [p.payload for c in (wan, lan) for p in c._seen]
     return both_modes, outcomes, seen

@@ -17,8 +17,8 @@ pytestmark = pytest.mark.netns
 
 
 def why(node, peer, *options):
-    done = node.box.run("env", *(f"{k}={v}" for k, v in node.environment().items() if k in ("WGPY_RUN_DIR", "PYTHONPATH")),
-                        sys.executable, "-m", "wgpy.cli", "why", peer, "--node", node.name, "--json", *options)
+    done = node.box.run("env", *(f"{k}={v}" for k, v in node.environment().items() if k == "WGPY_RUN_DIR"),
+                        sys.executable, "-I", "-m", "wgpy.cli", "why", peer, "--node", node.name, "--json", *options)
     return json.loads(done.stdout)
 
 

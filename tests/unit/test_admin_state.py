@@ -111,8 +111,7 @@ def test_credentials_by_path_and_from_systemd(tmp_path, monkeypatch):
 
 def test_without_credential_and_terminal_the_remedy_is_said():
     code = "from wgpy.daemon import credentials; credentials.find('lima', None)"
-    done = subprocess.run([sys.executable, "-c", code], start_new_session=True, capture_output=True, text=True,
-                          env=os.environ | {"PYTHONPATH": ":".join(sys.path)})
+    done = subprocess.run([sys.executable, "-I", "-c", code], start_new_session=True, capture_output=True, text=True)
     assert "HostError" in done.stderr and "--credential" in done.stderr
 
 

@@ -100,7 +100,7 @@ def test_a_start_has_its_own_limit_and_what_it_says_is_progress():
 
 
 def process(code):
-    p = subprocess.Popen([sys.executable, "-S", "-c", code], stdout=subprocess.PIPE)
+    p = subprocess.Popen([sys.executable, "-I", "-S", "-c", code], stdout=subprocess.PIPE)
     p.stdout.readline()
     return p
 

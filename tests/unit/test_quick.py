@@ -19,7 +19,7 @@ PEER = "HPlbuq8YnehyXuVBk7KqJ1KcJAkLQPQ44WDazS2hLyQ="
 
 
 def wgpy(*args, text=""):
-    return subprocess.run([sys.executable, "-m", "wgpy.cli", *args], input=text, text=True, capture_output=True)
+    return subprocess.run([sys.executable, "-I", "-m", "wgpy.cli", *args], input=text, text=True, capture_output=True)
 
 
 @pytest.mark.parametrize("name", ["a" * 16 + ".conf", "has space.conf", "wg0.txt"])

@@ -37,8 +37,8 @@ class Admin:
 
     def run(self, *arguments, stdin="", fails=False):
         environment = os.environ | {"WGPY_STATE_DIR": str(self.directory / "state"),
-                                    "WGPY_RUN_DIR": str(self.directory / "run"), "PYTHONPATH": ":".join(sys.path)}
-        done = subprocess.run([sys.executable, "-m", "wgpy.cli", *map(str, arguments)], input=stdin, text=True,
+                                    "WGPY_RUN_DIR": str(self.directory / "run")}
+        done = subprocess.run([sys.executable, "-I", "-m", "wgpy.cli", *map(str, arguments)], input=stdin, text=True,
                               capture_output=True, env=environment, timeout=60, start_new_session=True)
         assert "Traceback" not in done.stderr
         assert (done.returncode != 0) == fails, done.stderr

@@ -23,6 +23,7 @@ as_json = click.option("--json", "json_", is_flag=True, help="Machine-readable o
 def run() -> None:
     try:
         cli(prog_name="wgpy", standalone_mode=False)
+        sys.stdout.flush()
     except Interrupted as e:
         print(f"wgpy: {e}", file=sys.stderr)
         e.end()
@@ -33,13 +34,22 @@ def run() -> None:
     except click.Abort:
         _fail("interrupted", 130)
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        _give_up_output()
         sys.exit(1)
     except OSError as e:
         _fail(f"{e.filename}: {e.strerror}" if e.filename else str(e.strerror or e), 1)
 
 
+def _give_up_output() -> None:
+    """What is still buffered cannot be written; Python would try again when it ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+
+
 def _fail(text: str, status: int) -> None:
+    try:
+        sys.stdout.flush()
+    except OSError:
+        _give_up_output()
     print(f"wgpy: {text}", file=sys.stderr)
     sys.exit(status)
 

@@ -5,7 +5,6 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +19,7 @@ from wgpy.config import ini
 from wgpy.config.model import NO_KEY, DeviceState, Prefix, SetRequest, TunnelFile, as_request
 from wgpy.config.values import prefix_text
 from wgpy.errors import ConfigError, HostError, WgpyError
+from wgpy.isolate import start
 
 _GONE_WITHIN = 5.0  # s from the deletion of the link to the end of its daemon
 _ANSWERS_WITHIN = 5.0  # s that `down` waits for a daemon
@@ -265,7 +265,7 @@ def start_daemon(name: str) -> None:
     """Returns when its socket answers. Raises HostError with what it said. With
     LOG_LEVEL the daemon keeps our stderr, which therefore is not captured then."""
     environment = {k: v for k, v in os.environ.items() if k != "WG_PROCESS_FOREGROUND"}
-    done = subprocess.run([sys.executable, "-m", "wgpy.daemon.wgpyd", name], env=environment,
+    done = subprocess.run(start.python("wgpy.daemon.wgpyd", name), env=environment,
                           stdin=subprocess.DEVNULL, stderr=None if os.environ.get("LOG_LEVEL") else subprocess.PIPE,
                           text=True, start_new_session=True, check=False)
     if done.returncode:

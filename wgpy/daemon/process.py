@@ -27,11 +27,10 @@ def harden() -> None:
 
 
 def log_to_stderr(name: str) -> None:
-    """LOG_LEVEL as wireguard-go has it; HostError for an unknown one."""
-    level = os.environ.get("LOG_LEVEL", "").lower()
-    if level not in _LEVELS:
-        raise HostError(f"LOG_LEVEL: {quoted(level)} is none of verbose, debug, info, error, silent")
-    logging.basicConfig(level=_LEVELS[level], stream=sys.stderr,
+    """LOG_LEVEL as wireguard-go has it: a word that is none of ours may be meant for
+    another program of the same environment, and logs errors."""
+    level = _LEVELS.get(os.environ.get("LOG_LEVEL", "").lower(), logging.ERROR)
+    logging.basicConfig(level=level, stream=sys.stderr,
                         format=f"%(levelname)s: ({name}) %(asctime)s %(message)s")
 
 

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from wgpy.daemon import liveness
 from wgpy.daemon.liveness import Judge
 from wgpy.errors import WgpyError
-from wgpy.isolate import control
+from wgpy.isolate import control, start
 from wgpy.loop import READ, Loop
 
 log = logging.getLogger("wgpy")
@@ -70,7 +70,7 @@ class RoomProcess:
         null = os.open(os.devnull, os.O_RDONLY)
         try:
             self.pid = os.posix_spawn(
-                sys.executable, [sys.executable, "-m", "wgpy.isolate.room", self.name], _environment(self.name),
+                sys.executable, *start.python_in(_environment(self.name), "wgpy.isolate.room", self.name),
                 file_actions=[(os.POSIX_SPAWN_DUP2, old, new) for old, new in
                               ((null, 0), (writer, 1), (writer, 2), (theirs.fileno(), 3))],
                 setsigmask=[], setsigdef=[signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE])
@@ -217,8 +217,7 @@ class RoomProcess:
 
 
 def _environment(room: str) -> dict[str, str]:
-    """Nothing of the administrator's; a room finds its modules as this process does. In
+    """Nothing of the administrator's. In
     crypto freed memory is overwritten: CPython's copies of keys end there."""
     wiping = {"PYTHONMALLOC": "malloc", "GLIBC_TUNABLES": "glibc.malloc.perturb=90:glibc.malloc.tcache_count=0"}
-    return {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8",
-            "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)} | (wiping if room == "crypto" else {})
+    return {"PATH": start.DEFAULT_PATH, "LC_ALL": "C.UTF-8"} | (wiping if room == "crypto" else {})

@@ -1,17 +1,20 @@
 """wgpyd [-f|--foreground] IFACE: a standalone tunnel, a drop-in for wireguard-go.
 
 Environment: WG_TUN_FD, WG_UAPI_FD, WG_PROCESS_FOREGROUND=1, LOG_LEVEL (verbose, debug,
-error, silent), WGPY_QUEUES (threads that seal, and that open), WGPY_AEAD.
+info, error, silent; another word is error), WGPY_QUEUES (threads that seal, and that open), WGPY_AEAD.
 """
 
 import os
 import sys
+
+from wgpy.isolate import start
 
 USAGE = "usage: wgpyd [-f|--foreground] IFACE"
 _READY = b"\0"
 
 
 def main() -> None:
+    start.begin()
     sys.exit(_main(sys.argv[1:]))
 
 

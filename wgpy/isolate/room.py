@@ -1,4 +1,4 @@
-"""python -m wgpy.isolate.room ROOM: the process of one room. Descriptor 3 is the
+"""python -P -s -m wgpy.isolate.room ROOM: the process of one room. Descriptor 3 is the
 channel to the supervisor; everything else comes over it."""
 
 import gc
@@ -10,16 +10,17 @@ import sys
 import threading
 
 from wgpy.errors import WgpyError
-from wgpy.isolate import control, jail
+from wgpy.isolate import control, jail, start
 
 CONTROL_FD = 3
 MODULES = {"black": "wgpy.black.main", "crypto": "wgpy.crypto.main", "red": "wgpy.red.main"}
 
 
 def main() -> None:
+    start.begin()
     room = sys.argv[1] if len(sys.argv) == 2 else ""
     if room not in MODULES:
-        sys.exit("usage: python -m wgpy.isolate.room black|crypto|red")
+        sys.exit("usage: python -P -s -m wgpy.isolate.room black|crypto|red")
     os.closerange(CONTROL_FD + 1, 65536)
     logging.basicConfig(level=logging.INFO, format=f"{room}: %(levelname)s: %(message)s")
     module = importlib.import_module(MODULES[room])

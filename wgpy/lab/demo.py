@@ -1,4 +1,4 @@
-"""`python -m wgpy.lab.demo`: two sites in namespaces, a daemon in each, real traffic.
+"""`python -I -m wgpy.lab.demo`: two sites in namespaces, a daemon in each, real traffic.
 
 Exit status 0 when every step passed, 1 when one failed, 2 when the host lacks
 something, 130 or 143 when interrupted. Leaves nothing behind in any case.

@@ -1,4 +1,4 @@
-"""`python -m wgpy.lab.encryptor_demo`: two encryptors of three rooms, LAN hosts behind
+"""`python -I -m wgpy.lab.encryptor_demo`: two encryptors of three rooms, LAN hosts behind
 them, an Internet between them, faults under traffic, and a capture of black's wires.
 
 Exit status 0 when every step passed, 1 when one failed, 2 when the host lacks

@@ -8,11 +8,11 @@ import json
 import os
 import signal
 import subprocess
-import sys
 from contextlib import ExitStack
 from pathlib import Path
 
 from wgpy.errors import HostError
+from wgpy.isolate import start
 from wgpy.lab.internet import LAN, WAN, WEB, Internet, Uplink, lan_host, make_router, uplink
 from wgpy.lab.netns import Netns, join, need, wait_until
 from wgpy.lab.tunnel import public_key
@@ -100,7 +100,7 @@ class Node:
         os.write(key, self.private + b"".join(name + self.psk for name in names if self.psk))
         with open(self.log, "ab") as log:
             self.process = self.box.popen(
-                *prefix, sys.executable, "-m", "wgpy.cli", "encryptor", "up", self.file, "--foreground", "--key-fd", key,
+                *prefix, *start.python("wgpy.cli", "encryptor", "up", self.file, "--foreground", "--key-fd", key),
                 env=self.environment(), pass_fds=(key,), stdin=subprocess.DEVNULL, stderr=log)
         os.close(key)
 
@@ -112,11 +112,11 @@ class Node:
             self.lease(self.home)
 
     def environment(self) -> dict:
-        return os.environ | {"WGPY_RUN_DIR": str(self.run_dir), "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
+        return os.environ | {"WGPY_RUN_DIR": str(self.run_dir)}
 
     def command(self, *arguments, **options):
-        return self.box.run("env", f"WGPY_RUN_DIR={self.run_dir}", f"PYTHONPATH={self.environment()['PYTHONPATH']}",
-                            sys.executable, "-m", "wgpy.cli", "encryptor", *arguments, **options)
+        return self.box.run("env", f"WGPY_RUN_DIR={self.run_dir}",
+                            *start.python("wgpy.cli", "encryptor", *arguments), **options)
 
     def stop(self) -> None:
         """HostError unless the supervisor ends by itself with status 0."""

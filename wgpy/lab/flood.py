@@ -1,5 +1,5 @@
 """A hostile sender, run as a program so that it has an interpreter of its own:
-`flood.py initiations|garbage ADDRESS PORT PUBLIC_KEY RATE SECONDS`.
+`python -I -m wgpy.lab.flood initiations|garbage ADDRESS PORT PUBLIC_KEY RATE SECONDS`.
 
 Initiations carry a valid MAC1, which anyone who knows the public key can compute, and
 nothing else that is valid. Prints a JSON object: datagrams sent, cookie replies and

@@ -3,7 +3,7 @@
 A ring carries trains one way. It is two areas, each written by one side only: the
 producer's (header, indices, descriptors, arena) and the consumer's (one page). They
 are two memfds, or the two parts of one region. All integers are little-endian, u32.
-`python -m wgpy.ring.layout` prints ring_layout.h.
+`python -I -m wgpy.ring.layout` prints ring_layout.h.
 """
 
 PAGE = 4096
