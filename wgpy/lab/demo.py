@@ -99,8 +99,8 @@ def handshake(report: Report, sites: TwoSites) -> None:
 def echo(report: Report, sites: TwoSites) -> None:
     for here, there, address in ((sites.a, sites.b, INSIDE4[1]), (sites.b, sites.a, INSIDE6[0])):
         size = here.mtu - (48 if ":" in address else 28)
-        result = ping(here.host, address, count=100, interval=0.01)
-        full = ping(here.host, address, count=10, interval=0.01, size=size)
+        result = ping(here.host, address, count=100, interval=0.01, wait=5)
+        full = ping(here.host, address, count=10, interval=0.01, size=size, wait=5)
         lost = result.lost + full.lost
         report.row(f"ping {here.host.name} to {there.host.name} ({address})",
                    f"{result.p50 * 1e3:.0f} us p50", f"{lost} of 110 lost")

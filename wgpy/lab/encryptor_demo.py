@@ -53,7 +53,7 @@ def transparent(report: Report, pair: Pair) -> None:
 
 def through(report: Report, pair: Pair, directory: Path) -> None:
     with watched(report, pair, "host to host"):
-        result = ping(pair.a.host, pair.b.address, count=100, interval=0.01)
+        result = ping(pair.a.host, pair.b.address, count=100, interval=0.01, wait=5)
         assert result.lost == 0, f"{result.lost} of 100 pings lost"
         report.row("ping host to host", f"{result.p50 * 1e3:.0f} us p50", "0 of 100 lost")
         for node, other in (pair.nodes, pair.nodes[::-1]):
