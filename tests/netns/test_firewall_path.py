@@ -5,7 +5,7 @@ import time
 
 import pytest
 from netns.firewall_house import (
-    FAR, FAR6, HOST, HOST6, LARGE, PORT, SMALL, TCP_PROTOCOL, WAN, WAN6, WEB, bound, built, house,
+    FAR, FAR6, HOST, HOST6, LARGE, PORT, SMALL, TCP_PROTOCOL, WAN, WAN6, WEB, bound, built, counters, house,
     inject, udp)
 from scapy.layers.inet import ICMP, IP, TCP
 from scapy.layers.inet6 import ICMPv6PacketTooBig, IPv6
@@ -50,8 +50,12 @@ def test_a_narrow_wan_is_clamped_too(house):
 
 
 @pytest.mark.parametrize("own, router", [(WAN, "192.0.2.1"), (WAN6, "2001:db8::1")])
-def test_the_outer_path_mtu_is_learnt(house, own, router):
-    """The tunnel's own datagrams: frag-needed and packet-too-big reach black's socket."""
+@pytest.mark.parametrize("discovery", [True, False])
+def test_the_outer_path_mtu_is_learnt_where_the_site_file_says_so(house, own, router, discovery):
+    """The tunnel's own datagrams: frag-needed and packet-too-big reach black's socket with
+    wan.discovery, and only then."""
+    if discovery:
+        house.load(SMALL.replace("gateway = [", "discovery = true\ngateway = [", 1))
     six = ":" in own
     level, mtu, discover, do = ((socket.IPPROTO_IPV6, 24, 23, 2) if six
                                 else (socket.IPPROTO_IP, 14, 10, 2))
@@ -63,8 +67,11 @@ def test_the_outer_path_mtu_is_learnt(house, own, router):
         quoted = udp(own, router, 4500, PORT)
         error = (IPv6(src=router, dst=own) / ICMPv6PacketTooBig(mtu=1400) if six
                  else IP(src=router, dst=own) / ICMP(type=3, code=4, nexthopmtu=1400)) / quoted
+        dropped = counters(house.black)["input_dropped"]
         inject(house.out, error)
-        wait_until(lambda: s.getsockopt(level, mtu) == 1400, 2, "the path MTU")
+        wait_until(lambda: s.getsockopt(level, mtu) == 1400 or counters(house.black)["input_dropped"] > dropped,
+                   2, "the message is taken or dropped")
+        assert s.getsockopt(level, mtu) == (1400 if discovery else 1500)
 
 
 def test_the_path_mtu_of_a_clear_flow_is_learnt(house):

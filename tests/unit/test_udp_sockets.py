@@ -9,7 +9,8 @@ import pytest
 from wgpy.black import udp
 from wgpy.black.udp import UdpSockets
 
-IP_MTU_DISCOVER, IPV6_MTU_DISCOVER = 10, 23
+IP_MTU_DISCOVER, IPV6_MTU_DISCOVER = 10, 23  # linux/in.h, linux/in6.h
+PMTUDISC_OMIT = 5
 
 
 @pytest.fixture
@@ -30,11 +31,11 @@ def test_random_port_is_the_same_for_both_families(opened):
     four, six = sockets.pair
     assert sockets.port > 0 and four.getsockname()[1] == sockets.port
     assert six is None or six.getsockname()[1] == sockets.port
-    assert four.getsockopt(socket.IPPROTO_IP, IP_MTU_DISCOVER) == 0
+    assert four.getsockopt(socket.IPPROTO_IP, IP_MTU_DISCOVER) == PMTUDISC_OMIT
     assert not four.getblocking() and not os.get_inheritable(four.fileno())
     if six is not None:
         assert six.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY) == 1
-        assert six.getsockopt(socket.IPPROTO_IPV6, IPV6_MTU_DISCOVER) == 0
+        assert six.getsockopt(socket.IPPROTO_IPV6, IPV6_MTU_DISCOVER) == PMTUDISC_OMIT
 
 
 def test_port_of_another_is_never_shared(opened):
@@ -59,6 +60,29 @@ def test_host_without_ipv6(opened, monkeypatch, code):
     monkeypatch.setattr(udp.socket, "socket", no_six)
     sockets = opened(0)
     assert sockets.fds() == (sockets.pair[0].fileno(), -1)
+
+
+def test_mark_that_one_socket_refuses_is_on_neither(opened, monkeypatch):
+    """SO_MARK is 36 (asm-generic/socket.h) and needs CAP_NET_ADMIN; here the kernel is
+    played, so that the second socket fails."""
+    marks = {}
+
+    class Played:
+        def __init__(self, name):
+            self.name = name
+
+        def setsockopt(self, level, option, value):
+            assert (level, option) == (socket.SOL_SOCKET, 36)
+            if self.name == "six" and value != bytes(4):
+                raise OSError(errno.EPERM, "no")
+            marks[self.name] = value
+
+    sockets = opened(0)
+    monkeypatch.setattr(sockets, "_all", lambda: [Played("four"), Played("six")])
+    with pytest.raises(OSError):
+        sockets.set_mark(0xFFFFFFFF)
+    assert marks == {"four": bytes(4), "six": bytes(4)}
+    monkeypatch.undo()
 
 
 def test_both_families_are_heard(opened):

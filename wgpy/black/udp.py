@@ -1,11 +1,16 @@
 """The UDP sockets of one tunnel: IPv4 and IPv6 on one port.
 
-The outer DF bit stays clear (IP_PMTUDISC_DONT), the local address of each datagram is
-reported (PKTINFO) so that answers leave from it, and the DS field comes along for ECN.
+The outer DF bit stays clear, the local address of each datagram is reported (PKTINFO) so
+that answers leave from it, and the DS field comes along for ECN. What ICMP says about the
+path's MTU is not believed (IP_PMTUDISC_OMIT): anybody can forge it, and it would cost the
+peer most of its throughput for ten minutes. `discover` leaves that to the kernel
+(IP_PMTUDISC_DONT).
 """
 
+import contextlib
 import errno
 import socket
+import struct
 
 from wgpy.errors import HostError
 
@@ -16,14 +21,12 @@ _RANDOM_PORT_TRIES = 32
 _SO_SNDBUFFORCE, _SO_RCVBUFFORCE, _SO_MARK = 32, 33, 36
 _IP_PKTINFO, _IP_MTU_DISCOVER, _IP_RECVTOS = 8, 10, 13
 _IPV6_MTU_DISCOVER, _IPV6_RECVPKTINFO, _IPV6_RECVTCLASS = 23, 49, 66
-_PMTUDISC_DONT = 0
+_PMTUDISC_DONT, _PMTUDISC_OMIT = 0, 5
 _UDP_GRO = 104
 
-_V4 = [(socket.IPPROTO_IP, _IP_PKTINFO, 1), (socket.IPPROTO_IP, _IP_RECVTOS, 1),
-       (socket.IPPROTO_IP, _IP_MTU_DISCOVER, _PMTUDISC_DONT)]
+_V4 = [(socket.IPPROTO_IP, _IP_PKTINFO, 1), (socket.IPPROTO_IP, _IP_RECVTOS, 1)]
 _V6 = [(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1),
-       (socket.IPPROTO_IPV6, _IPV6_RECVPKTINFO, 1), (socket.IPPROTO_IPV6, _IPV6_RECVTCLASS, 1),
-       (socket.IPPROTO_IPV6, _IPV6_MTU_DISCOVER, _PMTUDISC_DONT)]
+       (socket.IPPROTO_IPV6, _IPV6_RECVPKTINFO, 1), (socket.IPPROTO_IPV6, _IPV6_RECVTCLASS, 1)]
 _ABSENT = (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL, errno.EPFNOSUPPORT, errno.EPROTONOSUPPORT)
 
 
@@ -34,10 +37,11 @@ class UdpSockets:
     """Open sockets: `port`, and the `pair` of an IPv4 and an IPv6 socket, None where the
     host lacks the family."""
 
-    def __init__(self, port: int, mark: int = 0):
+    def __init__(self, port: int, mark: int = 0, discover: bool = False):
         """Port 0 picks a random free one, the same for both families. Raises OSError
         (EADDRINUSE) or HostError; nothing stays open then."""
-        self.pair = _open(port)
+        self.pair = _open(port, _PMTUDISC_DONT if discover else _PMTUDISC_OMIT)
+        self._mark = bytes(4)
         self.port = self._all()[0].getsockname()[1]
         try:
             if mark:
@@ -52,9 +56,18 @@ class UdpSockets:
         return four, six
 
     def set_mark(self, mark: int) -> None:
-        """Marks what is sent from now on; 0 takes the mark off. Raises OSError."""
-        for s in self._all():
-            s.setsockopt(socket.SOL_SOCKET, _SO_MARK, mark)
+        """Marks what is sent from now on, 32 bits; 0 takes the mark off. Raises OSError;
+        both sockets have the old mark then."""
+        value, before = struct.pack("=I", mark), self._mark
+        try:
+            for s in self._all():
+                s.setsockopt(socket.SOL_SOCKET, _SO_MARK, value)
+        except OSError:
+            for s in self._all():
+                with contextlib.suppress(OSError):
+                    s.setsockopt(socket.SOL_SOCKET, _SO_MARK, before)
+            raise
+        self._mark = value
 
     def close(self) -> None:
         for s in self._all():
@@ -65,10 +78,10 @@ class UdpSockets:
         return [s for s in self.pair if s is not None]
 
 
-def _open(port: int) -> Pair:
+def _open(port: int, path_mtu: int) -> Pair:
     for attempt in range(_RANDOM_PORT_TRIES):
         try:
-            pair = _pair(port)
+            pair = _pair(port, path_mtu)
         except OSError as e:
             if port or e.errno != errno.EADDRINUSE or attempt == _RANDOM_PORT_TRIES - 1:
                 raise
@@ -79,11 +92,12 @@ def _open(port: int) -> Pair:
     return pair
 
 
-def _pair(port: int) -> Pair:
-    four = _socket(socket.AF_INET, "0.0.0.0", port, _V4)
+def _pair(port: int, path_mtu: int) -> Pair:
+    four = _socket(socket.AF_INET, "0.0.0.0", port, [*_V4, (socket.IPPROTO_IP, _IP_MTU_DISCOVER, path_mtu)])
     try:
         port = four.getsockname()[1] if four else port
-        return four, _socket(socket.AF_INET6, "::", port, _V6)
+        return four, _socket(socket.AF_INET6, "::", port,
+                             [*_V6, (socket.IPPROTO_IPV6, _IPV6_MTU_DISCOVER, path_mtu)])
     except OSError:
         if four:
             four.close()

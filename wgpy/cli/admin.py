@@ -95,7 +95,9 @@ def status(name: str | None, json_: bool) -> None:
         elif "error" in facts:
             click.echo(f"{n}: tunnel, {facts['error']}")
         else:
-            click.echo(f"{n}: tunnel, {len(facts['peers'])} peers (wgpy show {n})")
+            fault = facts.get("not_listening")
+            click.echo(f"{n}: tunnel, {f'not listening: {fault}; ' if fault else ''}"
+                       f"{len(facts['peers'])} peers (wgpy show {n})")
 
 
 @click.command()

@@ -1,6 +1,7 @@
 """`up` and `down`: what wg-quick(8) does, with everything undone when a step fails or a
 signal comes. Every step is written down (record.py) before it is done; `undo` goes by that."""
 
+import errno
 import os
 import signal
 import socket
@@ -21,6 +22,7 @@ from wgpy.config.values import prefix_text
 from wgpy.errors import ConfigError, HostError, WgpyError
 from wgpy.isolate import start
 
+_UP_WITHIN = 5.0  # s from the link coming up to open sockets
 _GONE_WITHIN = 5.0  # s from the deletion of the link to the end of its daemon
 _ANSWERS_WITHIN = 5.0  # s that `down` waits for a daemon
 
@@ -80,6 +82,7 @@ class Up:
         mtu = file.mtu or host.tunnel_mtu(endpoints)
         self.say(f"mtu {mtu}, up")
         host.bring_up(name, mtu)
+        wait_listening(name)
         self._dns(file, record)
         signals.check()
         if table != "off":
@@ -277,7 +280,20 @@ def configure(name: str, request: SetRequest) -> None:
     try:
         client.set(name, request)
     except OSError as e:
+        if e.errno == errno.EADDRINUSE and request.listen_port:
+            raise HostError(f"{name}: UDP port {request.listen_port}: {os.strerror(e.errno)}") from None
         raise HostError(f"{name}: the daemon refuses the configuration: {os.strerror(e.errno)}") from None
+
+
+def wait_listening(name: str) -> None:
+    """Returns when the daemon has followed the link up. HostError with why it cannot."""
+    end = time.monotonic() + _UP_WITHIN
+    while not (metrics := client.look(name).metrics).get("up"):
+        if reason := metrics.get("not_listening"):
+            raise HostError(f"{name}: not listening: {reason}")
+        if time.monotonic() > end:
+            raise HostError(f"{name}: the daemon does not follow the link up")
+        time.sleep(0.01)
 
 
 def delete(host: net.Host, name: str, *, ours: bool) -> None:

@@ -14,11 +14,17 @@ def as_json(found: Found) -> dict:
         return {"error": found.error}
     return {
         **{k: v for k, v in metrics.items() if "_" not in k},
+        "not_listening": not_listening(metrics),
         "public_key": public_key(state), "listen_port": state.listen_port, "fwmark": state.fwmark,
         "peers": {to_base64(p.public_key): _peer_json(p) for p in state.peers},
         "drops": _part(metrics, "drop_"), "rejects": _part(metrics, "reject_"),
         "events": _part(metrics, "event_"), "tun": _part(metrics, "tun_"), "udp": _part(metrics, "udp_"),
     }
+
+
+def not_listening(metrics: dict) -> str | None:
+    """Why the tunnel has no sockets; None while it has, and for a daemon that is not ours."""
+    return None if metrics.get("up", 1) else metrics.get("not_listening", "the interface is down")
 
 
 def public_key(state: DeviceState) -> str | None:
@@ -51,7 +57,9 @@ def lines(name: str, found: Found, now: float | None = None):
         return
     if key := public_key(state):
         yield 1, "public key", key
-    if state.listen_port:
+    if reason := not_listening(metrics):
+        yield 1, "not listening", reason
+    elif state.listen_port:
         yield 1, "listening port", str(state.listen_port)
     if state.fwmark:
         yield 1, "fwmark", f"{state.fwmark:#x}"

@@ -36,6 +36,7 @@ class Wan:
     gateways: tuple[Address, ...] = ()  # at most one a family
     mtu: int = LINK_MTU
     gateway_macs: tuple[str, ...] = ()  # none, one for all gateways, or as many as these
+    discovery: bool = False  # of the path's MTU by ICMP, which anybody can forge
 
     def off_link(self, gateway: Address) -> bool:
         """Whether no network of the addresses says that it is on the link."""

@@ -40,6 +40,12 @@ def _integer(low: int, high: int) -> Callable[[object], int]:
     return parse
 
 
+def _flag(value: object) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError("must be true or false")
+    return value
+
+
 def _named(pattern: re.Pattern, rule: str) -> Callable[[object], str]:
     def parse(value: object) -> str:
         if not pattern.fullmatch(_text(value)):
@@ -277,13 +283,13 @@ def _node(report: Report, data: object) -> Node:
 
 
 def _wan(report: Report, data: object) -> Wan:
-    t = _Table(report, ("wan",), data, "interface addresses gateway gateway_mac mtu")
+    t = _Table(report, ("wan",), data, "interface addresses gateway gateway_mac mtu discovery")
     dhcp = isinstance(data, dict) and data.get("addresses") in ("dhcp", ["dhcp"])
     return Wan(t.one("interface", _link, "", True),
                () if dhcp else t.many("addresses", _interface, required=True), dhcp,
                t.many("gateway", _address, single=True),
                t.one("mtu", _integer(576, 65535), LINK_MTU),
-               t.many("gateway_mac", _mac, single=True))
+               t.many("gateway_mac", _mac, single=True), t.one("discovery", _flag, False))
 
 
 def _lan(report: Report, data: object) -> Lan:

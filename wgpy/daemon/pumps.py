@@ -8,7 +8,7 @@ from collections import Counter
 from typing import Callable
 
 from wgpy._fast.ports import Pump, TunPort, UdpPort
-from wgpy.config.values import number
+from wgpy.config.values import number, quoted
 from wgpy.errors import HostError
 from wgpy.red.tun import Tun
 
@@ -22,6 +22,15 @@ def queues() -> int:
     if text:
         return environment_number("WGPY_QUEUES", text, 1, MAX_QUEUES)
     return min(MAX_QUEUES, max(1, len(os.sched_getaffinity(0)) // 2))
+
+
+def discovery() -> bool:
+    """WGPY_PATH_MTU: "discover" believes ICMP about the path, "fixed" (the default) does
+    not. Raises HostError."""
+    text = os.environ.get("WGPY_PATH_MTU") or "fixed"
+    if text not in ("fixed", "discover"):
+        raise HostError(f"WGPY_PATH_MTU: {quoted(text)} is neither fixed nor discover")
+    return text == "discover"
 
 
 def environment_number(variable: str, text: str, low: int, high: int) -> int:
@@ -46,7 +55,14 @@ class Pumps:
         self._past: Counter = Counter()
 
     def start(self, fds: tuple[int, int], mtu: int) -> None:
-        """`fds`: the IPv4 and the IPv6 socket."""
+        """`fds`: the IPv4 and the IPv6 socket. HostError, and no thread runs then."""
+        try:
+            self._start(fds, mtu)
+        except (RuntimeError, MemoryError) as e:  # no thread, no memory
+            self.stop()
+            raise HostError(f"the packet threads cannot be started: {e or 'no memory'}") from None
+
+    def _start(self, fds: tuple[int, int], mtu: int) -> None:
         tun = TunPort(self._tun.fd, merge_tcp=self._tun.merge_tcp, merge_udp=self._tun.merge_udp)
         udp = UdpPort(*fds)
         self._ports = {"tun": tun, "udp": udp}

@@ -1,6 +1,11 @@
 """One tunnel in one process: TUN, engine and sockets wired together, following the
 state of the interface. None of what happens to link, sockets or configuration ends
-the process, except the deletion of the interface."""
+the process, except the deletion of the interface.
+
+Whoever asks for a socket that cannot be had gets its errno, and what served before goes
+on. Where nobody asked (the link came up, a port failed) the reason stands in metrics()
+as `not_listening`, and it is tried again every RETRY and with every `set`.
+"""
 
 import logging
 import os
@@ -9,6 +14,7 @@ import time
 from wgpy._fast.plane import Plane
 from wgpy.black.udp import UdpSockets
 from wgpy.config.model import DeviceState, SetRequest
+from wgpy.constants import SECOND
 from wgpy.crypto.engine import Engine
 from wgpy.loop import READ, READ_EDGE, Loop
 from wgpy.daemon.pumps import Pumps
@@ -21,13 +27,15 @@ from wgpy.suite import registry
 log = logging.getLogger("wgpy")
 
 MAX_PEERS, MAX_PREFIXES = 1024, 131072
-_RESTART_PAUSE = 1.0  # s; a pump that ends twice within it takes the tunnel down
+RETRY = 5 * SECOND
+_RESTART_PAUSE = 1.0  # s; a pump that ends twice within it waits for RETRY
 
 
 class Standalone:
     """The handler of the UAPI server. All methods run in the loop's thread."""
 
-    def __init__(self, loop: Loop, tun: Tun, queues: int = 1, aead: str | None = None):
+    def __init__(self, loop: Loop, tun: Tun, queues: int = 1, aead: str | None = None,
+                 discover: bool = False):
         """Raises WgpyError."""
         try:
             self.plane = Plane(max_peers=MAX_PEERS, max_prefixes=MAX_PREFIXES,
@@ -39,22 +47,27 @@ class Standalone:
         self._loop, self._tun = loop, tun
         self._sockets: UdpSockets | None = None
         self._port = self._mark = 0
+        self._discover = discover  # the path's MTU is the kernel's to learn
         self._mtu = self._index = 0
         self._restarted = 0.0
+        self._link_up = False
+        self._not_listening = ""  # why there are no sockets though the link is up
+        self._retry_at: int | None = None
         self._pumps = Pumps(self.plane, queues, tun, self._pump_ended)
         self._links = LinkMonitor(tun)
         self._routes = RouteMonitor()
         loop.watch(self.plane.notice_fd, READ, lambda _: self.engine.on_notices())
         loop.watch(self._links.fileno(), READ, self._link_event)
         loop.watch(self._routes.fileno(), READ, self._route_event)
-        loop.next_deadline, loop.on_deadline = self.engine.next_deadline, self.engine.on_deadline
+        loop.next_deadline, loop.on_deadline = self._next_deadline, self._on_deadline
         self._watch_idle_tun()
         self._follow(self._links.state())
 
     # UAPI
 
     def apply(self, request: SetRequest) -> None:
-        """Checks, then binds, then applies: what can fail comes first."""
+        """Checks, then binds, then applies: what can fail comes first. WgpyError, OSError;
+        nothing has changed then."""
         self.engine.check(request)
         self._configure_sockets(request)
         self.engine.apply(request)
@@ -66,8 +79,9 @@ class Standalone:
         out = self.engine.metrics()
         for name, value in self._pumps.counters().items():
             out[name] = out.get(name, 0) + value
+        reason = {"not_listening": self._not_listening} if self._not_listening else {}
         return out | {"queues": self._pumps.queues, "up": int(self._sockets is not None),
-                      "mtu": self._mtu}
+                      "mtu": self._mtu} | reason
 
     def close(self) -> None:
         self._down()
@@ -83,22 +97,78 @@ class Standalone:
     def _configure_sockets(self, request: SetRequest) -> None:
         port = self._port if request.listen_port is None else request.listen_port
         mark = self._mark if request.fwmark is None else request.fwmark
+        asked = request.listen_port is not None or request.fwmark is not None
         if self._sockets is None:
-            self._port, self._mark = port, mark
+            self._configure_absent(port, mark, asked)
         elif port != self._port or request.listen_port == 0:
-            self._replace_sockets(UdpSockets(port, mark))
-            self._mark = mark
+            self._replace_sockets(self._bind(port, mark))
         elif mark != self._mark:
             self._sockets.set_mark(mark)
-            self._mark = mark
+        self._mark = mark
+
+    def _configure_absent(self, port: int, mark: int, asked: bool) -> None:
+        """With the link down: could they be opened? With it up they are, and only who
+        asked for port or mark is told of a failure."""
+        if self._link_up:
+            try:
+                self._open(port, mark)
+            except (OSError, WgpyError) as e:
+                if asked:
+                    raise
+                self._listening_failed(port, e)
+        elif asked:
+            self._bind(port, mark).close()
+            self._port = port
+
+    def _bind(self, port: int, mark: int) -> UdpSockets:
+        return UdpSockets(port, mark, self._discover)
+
+    def _open(self, port: int, mark: int) -> None:
+        """Raises OSError, WgpyError."""
+        self._loop.forget(self._tun.fd)
+        try:
+            self._replace_sockets(self._bind(port, mark))
+        except (OSError, WgpyError):
+            self._watch_idle_tun()
+            raise
+        self._not_listening, self._retry_at = "", None
+        self.engine.start()
+        log.info("interface is up, UDP port %d", self._port)
 
     def _replace_sockets(self, sockets: UdpSockets) -> None:
+        """The old ones serve on when the pumps of the new ones cannot be started."""
+        old = self._sockets
         self._pumps.stop()
-        if self._sockets is not None:
-            self._sockets.close()
-            self.engine.network_changed(moved=True)
+        try:
+            self._pumps.start(sockets.fds(), self._mtu)
+        except (OSError, WgpyError):
+            sockets.close()
+            if old is not None:
+                self._pumps.start(old.fds(), self._mtu)
+            raise
         self._sockets, self._port = sockets, sockets.port
-        self._pumps.start(sockets.fds(), self._mtu)
+        if old is not None:
+            old.close()
+            self.engine.network_changed(moved=True)
+
+    def _listening_failed(self, port: int, error: Exception) -> None:
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        reason = f"UDP port {port}: {reason}" if port else f"UDP: {reason}"
+        if reason != self._not_listening:
+            log.error("not listening: %s", reason)
+        self._not_listening = reason
+        self._retry_at = time.clock_gettime_ns(time.CLOCK_BOOTTIME) + RETRY
+
+    def _next_deadline(self) -> int | None:
+        """CLOCK_BOOTTIME, ns."""
+        times = (self._retry_at, self.engine.next_deadline())
+        return min((t for t in times if t is not None), default=None)
+
+    def _on_deadline(self) -> None:
+        if self._retry_at is not None and self._retry_at <= time.clock_gettime_ns(time.CLOCK_BOOTTIME):
+            self._retry_at = None
+            self._follow(self._links.state())
+        self.engine.on_deadline()
 
     # interface
 
@@ -116,24 +186,20 @@ class Standalone:
             self._mtu = link.mtu
             self._pumps.set_mtu(link.mtu)
             log.debug("MTU is %d", link.mtu)
-        if link.up and self._sockets is None:
-            self._up()
-        elif not link.up and self._sockets is not None:
+        self._link_up = link.up
+        if not link.up:
             self._down()
+        elif self._sockets is None:
+            self._up()
 
     def _up(self) -> None:
         try:
-            sockets = UdpSockets(self._port, self._mark)
+            self._open(self._port, self._mark)
         except (OSError, WgpyError) as e:
-            log.error("cannot listen on UDP port %d: %s", self._port,
-                      e.strerror if isinstance(e, OSError) else e)
-            return
-        self._loop.forget(self._tun.fd)
-        self._replace_sockets(sockets)
-        self.engine.start()
-        log.info("interface is up, UDP port %d", self._port)
+            self._listening_failed(self._port, e)
 
     def _down(self) -> None:
+        self._not_listening, self._retry_at = "", None
         if self._sockets is None:
             return
         self._pumps.stop()
@@ -167,5 +233,7 @@ class Standalone:
             last, self._restarted = self._restarted, time.monotonic()
             self._down()
             if self._restarted - last < _RESTART_PAUSE:
+                self._link_up = link.up
+                self._listening_failed(0, OSError(code, f"the {source} port failed: {os.strerror(code)}"))
                 return
         self._follow(link)

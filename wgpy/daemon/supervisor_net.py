@@ -91,7 +91,7 @@ class Namespaces:
             self._sysctls(forward=self.site.small)
             _run("nft", "-f", "-", text=nft.black_rules(self.site))
             self._forget_sooner()
-            self.sockets = _patiently(lambda: UdpSockets(self.site.node.listen_port))
+            self.sockets = _patiently(lambda: UdpSockets(self.site.node.listen_port, discover=self.site.wan.discovery))
         with inside(self.red):
             self._sysctls(forward=True)
             _run("nft", "-f", "-", text=nft.red_rules(self.site))
@@ -102,9 +102,9 @@ class Namespaces:
     def check(self, site: Site) -> None:
         """HostError when reload(site) could not be carried out."""
         old = self.site
-        if (old.node.mode, old.wan.interface, old.lan.interface, old.mtu, old.node.listen_port) != (
-                site.node.mode, site.wan.interface, site.lan.interface, site.mtu, site.node.listen_port):
-            raise HostError("mode, interfaces, MTU and port change only with down and up")
+        if (old.node.mode, old.wan.interface, old.lan.interface, old.mtu, old.node.listen_port, old.wan.discovery) != (
+                site.node.mode, site.wan.interface, site.lan.interface, site.mtu, site.node.listen_port, site.wan.discovery):
+            raise HostError("mode, interfaces, MTU, port and wan.discovery change only with down and up")
         for name, rules in ((self.red, nft.red_rules(site)), (self.black, nft.black_rules(site))):
             with inside(name):
                 _run("nft", "-c", "-f", "-", text=rules)

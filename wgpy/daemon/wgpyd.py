@@ -1,7 +1,8 @@
 """wgpyd [-f|--foreground] IFACE: a standalone tunnel, a drop-in for wireguard-go.
 
 Environment: WG_TUN_FD, WG_UAPI_FD, WG_PROCESS_FOREGROUND=1, LOG_LEVEL (verbose, debug,
-info, error, silent; another word is error), WGPY_QUEUES (threads that seal, and that open), WGPY_AEAD.
+info, error, silent; another word is error), WGPY_QUEUES (threads that seal, and that open),
+WGPY_AEAD, WGPY_PATH_MTU (fixed, discover).
 """
 
 import os

@@ -178,7 +178,7 @@ def _from_clear_to_black() -> Lines:
 
 def _wan_to_black(site: Site) -> Lines:
     yield f"udp dport {site.node.listen_port} accept"
-    yield from (*_TOO_BIG, neighbours.ADVERTISED, neighbours.ASKED, _LISTENERS)
+    yield from (*(_TOO_BIG if site.wan.discovery else ()), neighbours.ADVERTISED, neighbours.ASKED, _LISTENERS)
     if site.wan.dhcp:
         yield "udp sport 67 udp dport 68 accept"
         yield "ip6 saddr fe80::/10 ip6 hoplimit 255 icmpv6 type nd-router-advert accept"
