@@ -22,6 +22,13 @@ as_json = click.option("--json", "json_", is_flag=True, help="Machine-readable o
 
 def run() -> None:
     try:
+        _run()
+    finally:
+        _let_go(sys.stderr, 2)  # messages that nobody reads do not change the status
+
+
+def _run() -> None:
+    try:
         cli(prog_name="wgpy", standalone_mode=False)
         sys.stdout.flush()
     except Interrupted as e:
@@ -34,22 +41,23 @@ def run() -> None:
     except click.Abort:
         _fail("interrupted", 130)
     except BrokenPipeError:
-        _give_up_output()
+        _let_go(sys.stdout, 1)
         sys.exit(1)
     except OSError as e:
         _fail(f"{e.filename}: {e.strerror}" if e.filename else str(e.strerror or e), 1)
 
 
-def _give_up_output() -> None:
-    """What is still buffered cannot be written; Python would try again when it ends."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+def _let_go(stream, fd: int) -> None:
+    """What is buffered and cannot be written is given up; Python would try again when it
+    ends, and end with 120."""
+    try:
+        stream.flush()
+    except (OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), fd)
 
 
 def _fail(text: str, status: int) -> None:
-    try:
-        sys.stdout.flush()
-    except OSError:
-        _give_up_output()
+    _let_go(sys.stdout, 1)
     print(f"wgpy: {text}", file=sys.stderr)
     sys.exit(status)
 
