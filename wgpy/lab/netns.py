@@ -119,7 +119,10 @@ class Netns:
             out, err = process.communicate(input, timeout)
         except BaseException:
             process.kill()
-            process.communicate()
+            process.wait()
+            for stream in (process.stdin, process.stdout, process.stderr):
+                if stream is not None:  # not read to its end: what it started may hold it for long
+                    stream.close()
             raise
         if check and process.returncode:
             error = subprocess.CalledProcessError(process.returncode, command, out, err)
