@@ -1,11 +1,15 @@
 """A legitimate peer under floods from a third network (F3)."""
 
+import itertools
 import json
+import socket
 import sys
+import threading
 import time
 from contextlib import contextmanager
 
 import pytest
+from wgpy.config import uapi
 from wgpy.lab.attack_arena import Arena
 from wgpy.lab import flood
 from wgpy.lab.netns import Netns, join
@@ -28,6 +32,56 @@ def sites():
         print(sites.b.log()[-6000:])
 
 
+class Alarms:
+    """What metrics=1 says of the alarms during a block and until they are over."""
+
+    def __init__(self, sites):
+        self._sites, self.seen, self._stop = sites, [], threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+
+    def __enter__(self):
+        self.seen.append(self._now())
+        self._thread.start()
+        return self
+
+    def _watch(self):
+        while not self._stop.wait(0.1):
+            if (now := self._now()) != self.seen[-1]:
+                self.seen.append(now)
+
+    def _now(self):
+        facts = self.facts()
+        return {name for name in ("flood", "under_load") if facts[f"alarm_{name}"]}
+
+    def facts(self):
+        host, iface = self._sites.b.host, self._sites.b.iface
+        return uapi.parse_metrics(asked(f"/proc/{host.pid}/root/run/wireguard/{iface}.sock", uapi.METRICS))
+
+    def __exit__(self, *failure):
+        deadline = time.monotonic() + 20
+        while not failure[0] and self.seen[-1:] != [set()] and time.monotonic() < deadline:
+            time.sleep(0.1)
+        self._stop.set()
+        self._thread.join()
+
+    def counts(self, name):
+        """Times that it began, was over, and changes of what was seen of it."""
+        facts, seen = self.facts(), [name in now for now in self.seen]
+        over = "event_flood_over" if name == "flood" else "event_load_over"
+        return facts[f"event_{name}"], facts[over], sum(a != b for a, b in itertools.pairwise(seen))
+
+
+def asked(path, what):
+    with socket.socket(socket.AF_UNIX) as s:
+        s.settimeout(5)
+        s.connect(path)
+        s.sendall(f"{what}\n\n".encode())
+        answer = b""
+        while not answer.endswith(b"\n\n") and (more := s.recv(65536)):
+            answer += more
+    return answer.decode()
+
+
 @contextmanager
 def flooding(sites, kind: str, rate: int, seconds: float):
     """Yields a list that holds the flooder's own counts afterwards."""
@@ -43,7 +97,7 @@ def flooding(sites, kind: str, rate: int, seconds: float):
 def test_flood_of_valid_mac1_initiations(sites):
     before = sites.b.resident_bytes()
     old = sites.b.peer().handshake
-    with flooding(sites, "initiations", rate=20_000, seconds=14) as counts:
+    with Alarms(sites) as alarms, flooding(sites, "initiations", rate=20_000, seconds=14) as counts:
         with pinging(sites.a.host, INSIDE4[1]) as seen:
             time.sleep(2)
         assert seen[0].sent > 30 and seen[0].lost <= seen[0].sent // 20, "the session goes on"
@@ -56,6 +110,7 @@ def test_flood_of_valid_mac1_initiations(sites):
     assert counts[0]["sent"] > 100_000
     assert counts[0]["cookies"] > 0, "load was noticed and answered with cookies"
     assert counts[0]["responses"] == 0
+    assert alarms.counts("under_load") == alarms.counts("flood") == (1, 1, 2), "each is raised once and cleared once"
     assert sites.b.resident_bytes() - before < 8e6
     assert sites.b.stop() == 0
 
@@ -63,12 +118,13 @@ def test_flood_of_valid_mac1_initiations(sites):
 def test_flood_of_garbage(sites):
     before = sites.b.resident_bytes()
     handshake = sites.b.peer().handshake
-    with flooding(sites, "garbage", rate=50_000, seconds=4) as counts:
+    with Alarms(sites) as alarms, flooding(sites, "garbage", rate=50_000, seconds=4) as counts:
         with pinging(sites.a.host, INSIDE4[1]) as seen:
             time.sleep(2)
         assert seen[0].sent > 30 and seen[0].lost <= seen[0].sent // 20
     assert counts[0]["sent"] > 50_000
     assert counts[0]["cookies"] == counts[0]["responses"] == 0, "silence to strangers"
+    assert alarms.counts("flood") == (1, 1, 2) and alarms.counts("under_load") == (0, 0, 0)
     assert sites.b.peer().handshake == handshake
     assert sites.b.resident_bytes() - before < 8e6
     assert sites.b.stop() == 0

@@ -24,6 +24,7 @@ PORT = {"packets_in": 1, "packets_out": 2, "bytes_in": 3, "bytes_out": 4, "attac
 DOCUMENT = {
     "node": "lima", "mode": "small", "up": True, "missing": [],
     "firewall": {"red": {"not_permitted": 7}},
+    "alarms": {"flood": {"active": True, "count": 2}, "under_load": {"active": True, "count": 3}},
     "rooms": {
         "crypto": {"state": "ready", "restarts": 2, "status": {
             "ports": {"from_red": PORT}, "drops": {"no_peer": 4},
@@ -59,7 +60,8 @@ def test_rooms_rings_peers_drops_handshakes_and_load():
     assert value(m, "wgpy_drops_total", room="crypto", reason="no_peer") == 4
     assert value(m, "wgpy_handshake_events_total", event="handshake_complete") == 9
     assert value(m, "wgpy_handshake_rejects_total", reason="replay") == 5
-    assert value(m, "wgpy_under_load") == 1
+    assert value(m, "wgpy_under_load") == 1 and value(m, "wgpy_under_load_total") == 3
+    assert value(m, "wgpy_flood") == 1 and value(m, "wgpy_floods_total") == 2
     assert value(m, "wgpy_peer_handshakes_total", site="cusco") == 2
     assert value(m, "wgpy_peer_last_handshake_seconds", site="cusco") == 1700000000
     assert value(m, "wgpy_firewall_packets_total", room="red", counter="not_permitted") == 7

@@ -52,6 +52,13 @@ CASES = {
 }
 
 
+def test_a_flood_is_said_with_its_reasons_and_shown():
+    flooded = document(events=SENT) | {"alarms": {"flood": {"active": True, "count": 1, "reasons": {"bad_mac1": 5000}}}}
+    first = explain(flooded, "cusco", now=NOW)[0]
+    assert first.cause == "flood" and ("refused in a second: bad_mac1", 5000) in first.evidence
+    assert "FLOOD" in shown(Frame(flooded, now=NOW)) and "FLOOD" not in shown(Frame(document(), now=NOW))
+
+
 @pytest.mark.parametrize("cause", CASES)
 def test_each_cause_is_the_first_thing_said(cause):
     first = explain(document(**CASES[cause]), "cusco", now=NOW)[0]

@@ -48,6 +48,10 @@ def _families(document: dict) -> Iterator[tuple[str, str, str, Samples]]:
     yield ("drops_total", "counter", "Dropped packets by reason.",
            [({"room": r, "reason": reason}, _at(s, "drops").get(reason)) for r, s in statuses for reason in drops.REASONS])
     yield from _handshakes(engine)
+    flood = _at(document, "alarms", "flood")
+    if flood:
+        yield "flood", "gauge", "Datagrams are refused faster than a threshold now.", [({}, int(bool(flood.get("active"))))]
+        yield "floods_total", "counter", "How often that began.", [({}, flood.get("count"))]
     yield from _peers(_at(document, "rooms", "crypto", "status").get("peers"))
     yield ("firewall_packets_total", "counter", "Packets that a named counter of a firewall saw.",
            [({"room": r, "counter": c}, n) for r in ("black", "red")
@@ -62,6 +66,7 @@ def _handshakes(engine: dict) -> Iterator[tuple[str, str, str, Samples]]:
     began, over = engine.get("event_under_load"), engine.get("event_load_over")
     loaded = int(began > over) if _is_number(began) and _is_number(over) else None
     yield "under_load", "gauge", "Handshakes need a cookie now.", [({}, loaded)]
+    yield "under_load_total", "counter", "How often that began.", [({}, began)]
     yield "peers", "gauge", "Configured peers.", [({}, engine.get("peers"))]
 
 

@@ -20,10 +20,12 @@ class Frame:
     def render(self) -> Group:
         d = self._document
         engine = _get(d, "rooms", "crypto", "status", "engine") or {}
-        loaded = (engine.get("event_under_load") or 0) > (engine.get("event_load_over") or 0)
+        loaded = (engine.get("event_under_load") or 0) > (engine.get("event_load_over") or 0) or _get(
+            d, "alarms", "under_load", "active")
         head = Text.assemble((str(d.get("node", "?")), "bold"), f"  {d.get('mode', '')}  ",
                              ("up", "green") if d.get("up") else ("not up", "bold red"),
                              f"  aead {engine.get('aead', '-')}", ("  UNDER LOAD", "bold red") if loaded else "",
+                             ("  FLOOD", "bold red") if _get(d, "alarms", "flood", "active") else "",
                              *((f"  no interface {link}", "red") for link in d.get("missing") or []))
         return Group(head, self._rooms(), self._rings(), self._peers(), self._drops())
 

@@ -171,6 +171,10 @@ def _load(f: _Facts) -> Iterator[Finding]:
         yield Finding("under-load", "this node is under load and demands cookies",
                       (("crypto drops cookie_demanded", demanded), ("crypto drops rate_limited", limited)),
                       "honest peers get through with their cookie; find the source of the flood")
+    if _get(f.document, "alarms.flood.active"):
+        reasons = _get(f.document, "alarms.flood.reasons") or {}
+        yield Finding("flood", "this node is flooded", tuple((f"refused in a second: {r}", n) for r, n in reasons.items()),
+                      "genuine messages are told from the others and go first; find the source of the flood")
     if n := f.drop("black", "ring_share"):
         yield Finding("ring-share", "datagrams were dropped because crypto could not keep up with strangers",
                       (("black drops ring_share", n),), "a flood: find its source; sites that are up are served first")

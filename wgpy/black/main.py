@@ -10,6 +10,8 @@ class Room(PumpRoom):
     """Descriptors: `udp4`, `udp6` where the host has the family, opened and kept by the
     supervisor, so that nothing that arrives is lost while black starts anew; its rings."""
 
+    OUTSIDE = "in"
+
     def __init__(self, channel: Channel, options: dict, fds: dict[str, int]):
         super().__init__(channel)
         udp = UdpPort(fds.pop("udp4", -1), fds.pop("udp6", -1))

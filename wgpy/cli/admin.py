@@ -91,7 +91,8 @@ def status(name: str | None, json_: bool) -> None:
             peers = facts["rooms"].get("crypto", {}).get("status", {}).get("peers", [])
             alive = sum(bool(p.get("sessions")) for p in peers)
             rooms = ", ".join(f"{r} {f['state']}" for r, f in facts["rooms"].items())
-            click.echo(f"{n}: {'up' if facts['up'] else 'not up'}, {facts['mode']}; {rooms}; {alive} of {len(peers)} sites")
+            click.echo(f"{n}: {'up' if facts['up'] else 'not up'}, {facts['mode']}; {rooms}; {alive} of {len(peers)} sites"
+                       + "".join(f"; {a.replace('_', ' ').upper()}" for a, f in facts.get("alarms", {}).items() if f["active"]))
         elif "error" in facts:
             click.echo(f"{n}: tunnel, {facts['error']}")
         else:

@@ -40,6 +40,9 @@ def status(name: str, json_: bool) -> None:
         click.echo(json.dumps(state))
         return
     click.echo(f"{state['node']}: {state['mode']}, supervisor {state['pid']}")
+    for alarm, facts in state.get("alarms", {}).items():
+        if facts["count"]:
+            click.echo(f"  {alarm.replace('_', ' ')}: {facts['count']} times{', now' if facts['active'] else ''}")
     for room, facts in state["rooms"].items():
         click.echo(f"  {room}: {facts['state']}, process {facts['pid']}, restarts {facts['restarts']}")
     for link in state["missing"]:

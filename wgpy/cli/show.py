@@ -18,7 +18,7 @@ def as_json(found: Found) -> dict:
         "public_key": public_key(state), "listen_port": state.listen_port, "fwmark": state.fwmark,
         "peers": {to_base64(p.public_key): _peer_json(p) for p in state.peers},
         "drops": _part(metrics, "drop_"), "rejects": _part(metrics, "reject_"),
-        "events": _part(metrics, "event_"), "tun": _part(metrics, "tun_"), "udp": _part(metrics, "udp_"),
+        "events": _part(metrics, "event_"), "alarms": _part(metrics, "alarm_"), "tun": _part(metrics, "tun_"), "udp": _part(metrics, "udp_"),
     }
 
 
@@ -69,8 +69,9 @@ def lines(name: str, found: Found, now: float | None = None):
         counts = [f"{k.replace('_', ' ')} {v}" for k, v in _part(metrics, start).items() if v]
         if counts:
             yield 1, label, ", ".join(counts)
-    if metrics.get("event_under_load"):
-        yield 1, "under load", f"{metrics['event_under_load']} times"
+    for alarm in ("flood", "under_load"):
+        if times := metrics.get(f"event_{alarm}"):
+            yield 1, alarm.replace("_", " "), f"{times} times{', now' if metrics.get(f'alarm_{alarm}') else ''}"
     for p in sorted(state.peers, key=lambda p: -p.last_handshake):
         yield from _peer_lines(p, time.time() if now is None else now)
 

@@ -182,6 +182,10 @@ class Engine:
         out |= {f"drop_{k}": n for k, n in self.plane.drops().items()}
         return out
 
+    def loads(self) -> list[int]:
+        """How often load began, and was over."""
+        return [self._applier.events[kind] for kind in ("under-load", "load-over")]
+
     def inspect(self) -> list[tuple]:
         """(the core's peer, PeerStats, endpoint or None, local indices of its sessions,
         counts of what happened with it) of each peer."""

@@ -40,13 +40,15 @@ class Room(PumpRoom):
     `requests` maps the first key of a message of the supervisor to what is done with it
     and with its descriptors, by name; what is left of those is closed."""
 
+    OUTSIDE = "open"
+
     def __init__(self, channel: Channel, options: dict, fds: dict[str, int]):
         super().__init__(channel)
         self.options, self.fds = options, fds
         self.site = read_site(fds.pop("site"))
         self.loop, self.engine = Loop(), None
         self.requests: dict[str, Callable[[dict, dict[str, int]], None]] = {
-            "ask": self._answer, "site": self._new_site,
+            "ask": lambda message, _: self.answer(message["ask"]), "site": self._new_site,
             "network": lambda message, _: self.engine.network_changed(message["network"] == "moved"),
             "connect": lambda *_: self.connect(), "admin": self._admit,
             "pen": lambda message, _: self.pen.answered(message)}
@@ -140,11 +142,15 @@ class Room(PumpRoom):
             for fd in fds.values():
                 os.close(fd)
 
-    def _answer(self, message: dict, fds: dict[str, int]) -> None:
-        if message["ask"] == "status":
+    def answer(self, what: str | None) -> None:
+        if what == "status":
             for part in report.parts(self.peers()):
                 self.channel.send({"peers": part})
-            self.channel.send({"status": self.status()})
+        super().answer(what)
+
+    def refused(self) -> dict:
+        """And how often load began and was over."""
+        return super().refused() | {"under_load": self.engine.loads()}
 
     def _new_site(self, message: dict, fds: dict[str, int]) -> None:
         if "site" not in fds:

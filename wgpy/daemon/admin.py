@@ -76,7 +76,7 @@ class Sockets:
                  document: Callable[[], dict]):
         """`admit(connection)` takes over a connection to admin.sock. Raises OSError,
         HostError."""
-        self._loop, self._document = loop, _now_and_then(document)
+        self._loop, self._document, self._fresh = loop, _now_and_then(document), document
         self._run_dir = run_dir
         self._open: list[tuple[socket.socket, Path]] = []
         self._scrapers: dict[int, socket.socket] = {}
@@ -105,7 +105,7 @@ class Sockets:
         """For a textfile collector; replaced at once or not at all."""
         fresh = self._run_dir / "metrics.prom.new"
         try:
-            fresh.write_text(metrics.text(self._document()))
+            fresh.write_text(metrics.text(self._fresh()))
             fresh.replace(self._run_dir / "metrics.prom")
         except OSError as e:
             log.error("metrics.prom: %s", e.strerror)

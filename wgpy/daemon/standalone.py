@@ -12,6 +12,7 @@ import os
 import time
 
 from wgpy._fast.plane import Plane
+from wgpy.admin import alarm
 from wgpy.black.udp import UdpSockets
 from wgpy.config.model import DeviceState, SetRequest
 from wgpy.constants import SECOND
@@ -59,6 +60,7 @@ class Standalone:
         loop.watch(self.plane.notice_fd, READ, lambda _: self.engine.on_notices())
         loop.watch(self._links.fileno(), READ, self._link_event)
         loop.watch(self._routes.fileno(), READ, self._route_event)
+        self._flood, self._sample_at = alarm.Flood(), 0
         loop.next_deadline, loop.on_deadline = self._next_deadline, self._on_deadline
         self._watch_idle_tun()
         self._follow(self._links.state())
@@ -77,6 +79,9 @@ class Standalone:
 
     def metrics(self) -> dict[str, int | str]:
         out = self.engine.metrics()
+        began, over = self.engine.loads()
+        out |= {"event_flood": self._flood.begun, "event_flood_over": self._flood.over,
+                "alarm_flood": int(self._flood.active), "alarm_under_load": int(began > over)}
         for name, value in self._pumps.counters().items():
             out[name] = out.get(name, 0) + value
         reason = {"not_listening": self._not_listening} if self._not_listening else {}
@@ -161,14 +166,19 @@ class Standalone:
 
     def _next_deadline(self) -> int | None:
         """CLOCK_BOOTTIME, ns."""
-        times = (self._retry_at, self.engine.next_deadline())
+        sampled = self._sockets is not None or self._flood.active
+        times = (self._retry_at, self._sample_at if sampled else None, self.engine.next_deadline())
         return min((t for t in times if t is not None), default=None)
 
     def _on_deadline(self) -> None:
-        if self._retry_at is not None and self._retry_at <= time.clock_gettime_ns(time.CLOCK_BOOTTIME):
+        now = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+        if self._retry_at is not None and self._retry_at <= now:
             self._retry_at = None
             self._follow(self._links.state())
         self.engine.on_deadline()
+        if self._sample_at <= now:
+            self._sample_at = now + alarm.PERIOD
+            self._flood.sample({k.removeprefix("drop_"): n for k, n in self._pumps.counters().items()}, now)
 
     # interface
 

@@ -19,6 +19,7 @@ from wgpy.config.site_changes import difference
 from wgpy.config.site_model import Site
 from wgpy.crypto import stamps
 from wgpy.daemon.admin import Sockets, State, firewall_counters
+from wgpy.daemon.alarms import Alarms
 from wgpy.daemon.door import Door
 from wgpy.daemon.liveness import LOOK
 from wgpy.daemon.pumps import queues
@@ -69,6 +70,7 @@ class Supervisor:
         self._written = ""
         self._offered: list[tuple[Site, bytes]] = []
         self._reloads = {"count": 0, "refused": ""}
+        self._alarms = Alarms(self._alarmed)
         self._admin_gid = admin_gid()
         self._scribe = Scribe(state.trail, self.after, lambda m: self.rooms["crypto"].send(m)) if state else None
         self.rooms = {name: RoomProcess(self.loop, name, give, self._message, self._ended)
@@ -201,6 +203,8 @@ class Supervisor:
             self._take_over(clean(message["site"]))
         elif message.get("ready") is True:
             self._ready(room)
+        elif "refused" in message:
+            self._alarms.heard(room.name, clean(message))
 
     def _write_down(self, message: dict) -> None:
         self.rooms["crypto"].uncounted()  # the scribe counts them
@@ -265,6 +269,12 @@ class Supervisor:
         self.after(LOOK, self._watch)
         for room in self.rooms.values():
             room.look()
+            self._alarms.ask(room)
+
+    def _alarmed(self) -> None:
+        """Nobody waits for the next time."""
+        self.write_status()
+        self._sockets.write_metrics()
 
     def _metrics(self) -> None:
         self.after(METRICS, self._metrics)
@@ -357,7 +367,7 @@ class Supervisor:
     def describe(self) -> dict:
         return {"node": self.site.node.name, "mode": self.site.node.mode, "pid": os.getpid(),
                 "up": self._up, "missing": self.net.missing(), "reloads": self._reloads,
-                "audit": self._state.trail.error if self._state else "",
+                "audit": self._state.trail.error if self._state else "", "alarms": self._alarms.facts(),
                 "rooms": {r.name: {"state": r.state, "pid": r.pid, "restarts": max(r.restarts, 0),
                                    "status": r.status} for r in self.rooms.values()}}
 

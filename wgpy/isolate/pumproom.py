@@ -27,6 +27,8 @@ class PumpRoom:
     of root, or in start(), jailed but not yet locked. run() is locked. as_root() is for
     what the jailed process alone may have and needs root's rights to get."""
 
+    OUTSIDE = ""  # the pump that takes datagrams from the network
+
     def __init__(self, channel: Channel):
         self.channel = channel
         self.pumps: dict[str, Pump] = {}
@@ -55,8 +57,17 @@ class PumpRoom:
     def run(self) -> None:
         """Answers the supervisor until it says stop or is gone."""
         while (message := self._next()) is not None and not message.get("stop"):
-            if message.get("ask") == "status":
-                self.channel.send({"status": self.status()})
+            self.answer(message.get("ask"))
+
+    def answer(self, what: str | None) -> None:
+        if what == "status":
+            self.channel.send({"status": self.status()})
+        elif what == "refused":
+            self.channel.send(self.refused())
+
+    def refused(self) -> dict:
+        """For the alarms of the supervisor."""
+        return {"refused": {reason: n for reason, n in self.pumps[self.OUTSIDE].drops().items() if n}}
 
     def status(self) -> dict:
         return {

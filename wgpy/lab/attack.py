@@ -207,8 +207,8 @@ def alarm(arena: Arena, cell: Cell):
 
 
 def alarmed(facts: dict) -> bool:
-    """As a daemon's metrics or the engine of status.json tell it."""
-    return bool(facts.get("event_under_load", 0) > 0)
+    """As Standalone.facts() or Encryptor.facts() tell it."""
+    return any(facts.get(event, 0) > 0 for event in ("event_flood", "event_under_load"))
 
 
 def implementations(reference: str | None) -> dict[str, Implementation | str]:

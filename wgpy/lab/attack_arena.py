@@ -131,7 +131,8 @@ class Encryptor:
         return int(self.node.process.poll() is not None) + sum(r["restarts"] for r in rooms.values())
 
     def facts(self) -> dict:
-        return self.node.status().get("rooms", {}).get("crypto", {}).get("status", {}).get("engine", {})
+        """Named as a daemon names them."""
+        return {f"event_{name}": facts["count"] for name, facts in self.node.status().get("alarms", {}).items()}
 
 
 class Arena:
