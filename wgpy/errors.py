@@ -20,3 +20,7 @@ class ConfigError(WgpyError):
 
 class HostError(WgpyError):
     """The host refuses or lacks something; the text names the remedy."""
+
+
+class LimitError(WgpyError):
+    """More of something than there is room for: ENOSPC to whoever asked over the UAPI."""

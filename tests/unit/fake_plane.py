@@ -54,6 +54,13 @@ class FakePlane:
     def allowed(self, slot):
         return list(self.slots[slot]["allowed"])
 
+    def prefixes(self):
+        return {slot: list(facts["allowed"]) for slot, facts in self.slots.items() if facts["allowed"]}
+
+    @property
+    def prefix_count(self):
+        return sum(map(len, self.prefixes().values()))
+
     def install(self, slot, *, local_index, remote_index, send_key, receive_key, initiator, now):
         self.calls.append(("install", slot))
         self.slots[slot]["keys"].append(

@@ -60,6 +60,9 @@ class Plane:
     def disallow(self, slot: int, address: bytes, cidr: int) -> None: """No-op if not owned."""
     def disallow_all(self, slot: int) -> None: ...
     def allowed(self, slot: int) -> list[tuple[bytes, int]]: ...
+    def prefixes(self) -> dict[int, list[tuple[bytes, int]]]: """Of all peers that have any, by slot, in one walk."""
+    @property
+    def prefix_count(self) -> int: ...
 
     # keypairs; keys are 32 bytes, copied; the caller wipes its own
     def install(self, slot: int, *, local_index: int, remote_index: int, send_key: bytes | bytearray,

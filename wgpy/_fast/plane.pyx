@@ -40,6 +40,7 @@ cdef extern from "trie.h" nogil:
         pass
     ctypedef void (*trie_each)(void *, int, const uint8_t *, unsigned, uint32_t) noexcept
     void trie_walk(const wg_trie *, uint32_t, trie_each, void *)
+    uint32_t trie_count(const wg_trie *)
 
 cdef extern from "admission.h" nogil:
     struct wg_macs:
@@ -162,6 +163,10 @@ cdef void _collect(void *out, int family, const uint8_t *addr, unsigned cidr, ui
     (<list>out).append((<bytes>addr[:4 if family == 4 else 16], cidr))
 
 
+cdef void _collect_all(void *out, int family, const uint8_t *addr, unsigned cidr, uint32_t peer) noexcept with gil:
+    (<dict>out).setdefault(peer, []).append((<bytes>addr[:4 if family == 4 else 16], cidr))
+
+
 cdef class Plane:
     cdef wg_plane *plane
 
@@ -274,6 +279,15 @@ cdef class Plane:
         out = []
         trie_walk(self.plane.trie, slot, _collect, <void *>out)
         return out
+
+    def prefixes(self) -> dict:
+        out = {}
+        trie_walk(self.plane.trie, WG_NO_PEER, _collect_all, <void *>out)
+        return out
+
+    @property
+    def prefix_count(self) -> int:
+        return trie_count(self.plane.trie)
 
     def lookup(self, bytes address not None) -> int | None:
         """The slot whose allowed IPs hold the address."""

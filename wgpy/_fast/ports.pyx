@@ -28,7 +28,7 @@ cdef extern from "ports.h" nogil:
     struct wg_port_tun:
         wg_port port
         unsigned merge
-    void port_tun_init(wg_port_tun *, int, unsigned)
+    void port_tun_init(wg_port_tun *, int, unsigned, bint)
     struct wg_port_udp:
         wg_port port
         bint gso
@@ -94,15 +94,15 @@ cdef class Port:
 
 
 cdef class TunPort(Port):
-    """A TUN queue with a virtio-net header. The caller keeps the descriptor open for
-    as long as a pump runs."""
+    """A TUN queue with a virtio-net header, unless it is `bare`: then each packet takes a
+    call. The caller keeps the descriptor open for as long as a pump runs."""
     cdef wg_port_tun *tun  # holds the packet that was read last
 
-    def __cinit__(self, int fd, *, bint merge_tcp=True, bint merge_udp=True):
+    def __cinit__(self, int fd, *, bint merge_tcp=True, bint merge_udp=True, bint bare=False):
         self.tun = <wg_port_tun *>calloc(1, sizeof(wg_port_tun))
         if self.tun == NULL:
             raise MemoryError
-        port_tun_init(self.tun, fd, (MERGE_TCP if merge_tcp else 0) | (MERGE_UDP if merge_udp else 0))
+        port_tun_init(self.tun, fd, (MERGE_TCP if merge_tcp else 0) | (MERGE_UDP if merge_udp else 0), bare)
         self.port = &self.tun.port
 
     def __dealloc__(self):

@@ -2,7 +2,7 @@
 another. Access is the file's mode (umask 077) and nothing else (I1).
 
 The handler has apply(SetRequest), describe() -> DeviceState and metrics() -> dict; its
-WgpyError becomes EINVAL (or the `errno` attribute of an OSError).
+WgpyError becomes EINVAL, a LimitError ENOSPC (and an OSError its `errno`).
 """
 
 import errno
@@ -15,7 +15,7 @@ import stat
 from wgpy.admin.clients import MAX_CLIENTS, Clients
 from wgpy.config import uapi
 from wgpy.config.model import SetRequest
-from wgpy.errors import HostError, WgpyError
+from wgpy.errors import HostError, LimitError, WgpyError
 
 log = logging.getLogger("wgpy")
 
@@ -128,7 +128,7 @@ def answer(handler, block: bytes) -> str:
         return f"{uapi.OURS}\n{uapi.format_get(handler.describe())}"
     except WgpyError as e:
         log.error("%s", e)
-        return uapi.reply_errno(errno.EINVAL, to_set=to_set)
+        return uapi.reply_errno(errno.ENOSPC if isinstance(e, LimitError) else errno.EINVAL, to_set=to_set)
     except OSError as e:
         log.error("uapi: %s", e.strerror)
         return uapi.reply_errno(e.errno or errno.EIO, to_set=to_set)

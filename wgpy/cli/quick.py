@@ -282,6 +282,9 @@ def configure(name: str, request: SetRequest) -> None:
     except OSError as e:
         if e.errno == errno.EADDRINUSE and request.listen_port:
             raise HostError(f"{name}: UDP port {request.listen_port}: {os.strerror(e.errno)}") from None
+        if e.errno == errno.ENOSPC:
+            raise HostError(f"{name}: more peers or allowed IPs than the daemon takes: "
+                            "start it with a greater WGPY_MAX_PEERS") from None
         raise HostError(f"{name}: the daemon refuses the configuration: {os.strerror(e.errno)}") from None
 
 

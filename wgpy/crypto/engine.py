@@ -12,7 +12,7 @@ from wgpy.config.values import quoted
 from wgpy.constants import SECOND
 from wgpy.crypto.apply import Applier
 from wgpy.crypto.clock import now as read_clock
-from wgpy.errors import WgpyError
+from wgpy.errors import LimitError, WgpyError
 from wgpy.notices import CONFIRMED, Endpoint
 from wgpy.protocol.effects import Event, SetEndpoint
 from wgpy.protocol.peer import NEVER, State
@@ -151,12 +151,11 @@ class Engine:
             if peer.endpoint is not None and "%" in peer.endpoint.host:
                 _check_scope(peer.endpoint)
         if len(kept) > self._max_peers:
-            raise WgpyError(f"more than {self._max_peers} peers")
+            raise LimitError(f"more than {self._max_peers} peers")
         if added:
-            old = 0 if request.replace_peers else sum(
-                len(self.plane.allowed(slot)) for slot in self._slots.values())
+            old = 0 if request.replace_peers else self.plane.prefix_count
             if old + added > self._max_prefixes:
-                raise WgpyError(f"more than {self._max_prefixes} allowed IPs")
+                raise LimitError(f"more than {self._max_prefixes} allowed IPs")
 
     def apply(self, request: SetRequest) -> None:
         """Carries out a checked request; listen_port and fwmark belong to the owner of
@@ -165,15 +164,18 @@ class Engine:
         if request.private_key is not None:
             self._set_private_key(request.private_key, now)
         if request.replace_peers:
-            for peer in list(self._slots):
-                self._remove(peer)
+            self._remove_all()
+        # asked once: to find what one peer holds, the plane looks at what all hold
+        several = sum(change.replace_allowed_ips for change in request.peers) > 1
+        held = self.plane.prefixes() if several and self._slots else {}
         for change in request.peers:
             if change.public_key != self.device.public_key:
-                self._change_peer(change, now)
+                self._change_peer(change, held, now)
 
     def describe(self, listen_port: int = 0, fwmark: int = 0) -> DeviceState:
+        held = self.plane.prefixes()
         return DeviceState(self._private_key, listen_port, fwmark,
-                           tuple(self._describe_peer(k, s) for k, s in self._slots.items()))
+                           tuple(self._describe_peer(k, s, held.get(s, ())) for k, s in self._slots.items()))
 
     def metrics(self) -> dict[str, int | str]:
         out: dict[str, int | str] = {"aead": self.plane.aead, "peers": len(self._slots)}
@@ -203,27 +205,46 @@ class Engine:
         if self.device.public_key in self._slots:
             self._remove(self.device.public_key)
 
-    def _change_peer(self, change: PeerChange, now) -> None:
-        key = change.public_key
+    def _change_peer(self, change: PeerChange, held: dict[int, list], now) -> None:
+        """`held`: what present peers that were not changed yet hold, as far as it is known."""
+        key, added = change.public_key, False
         if change.remove:
             if key in self._slots:
+                held.pop(self._slots[key], None)
                 self._remove(key)
             return
         if key not in self._slots:
             if change.update_only:
                 return
             self._add(key, now)
+            added = True
         slot = self._slots[key]
         if change.preshared_key is not None:
             self._run(self.device.set_preshared_key(key, change.preshared_key, now), now)
         if change.endpoint is not None:
             self.plane.set_endpoint(slot, Endpoint(*change.endpoint))
-        if change.replace_allowed_ips:
-            self.plane.disallow_all(slot)
+        if change.replace_allowed_ips and not added:
+            self._withdraw(slot, change, held.pop(slot, None))
         for (address, cidr), remove in change.allowed_ips:
             (self.plane.disallow if remove else self.plane.allow)(slot, address, cidr)
         if change.keepalive is not None:
             self._run(self.device.set_keepalive(key, change.keepalive, now), now)
+
+    def _withdraw(self, slot: int, change: PeerChange, held: list | None) -> None:
+        if held is None:
+            return self.plane.disallow_all(slot)
+        wanted = {(address, cidr) for (address, cidr), _ in change.allowed_ips}
+        for prefix in held:
+            if prefix not in wanted:
+                self.plane.disallow(slot, *prefix)
+
+    def _remove_all(self) -> None:
+        """A peer that holds no prefix is removed without a look at those of the others."""
+        for slot, held in self.plane.prefixes().items():
+            for prefix in held:
+                self.plane.disallow(slot, *prefix)
+        for peer in list(self._slots):
+            self._remove(peer)
 
     def _add(self, key: bytes, now) -> None:
         slot = self.plane.add_peer()
@@ -238,12 +259,12 @@ class Engine:
         self.plane.remove_peer(slot)
         self.device.remove_peer(key)
 
-    def _describe_peer(self, key: bytes, slot: int) -> PeerState:
+    def _describe_peer(self, key: bytes, slot: int, held) -> PeerState:
         peer, stats, where = self.device.peers[key], self.plane.stats(slot), self.plane.endpoint(slot)
         return PeerState(
             key, peer.preshared_key,
             None if where is None else HostPort(where[0], where[1]), peer.keepalive,
-            tuple(Prefix(a, c) for a, c in self.plane.allowed(slot)),
+            tuple(Prefix(a, c) for a, c in held),
             peer.last_handshake, stats.rx_bytes, stats.tx_bytes)
 
     def _run(self, effects, now) -> None:

@@ -10,7 +10,7 @@ import sys
 from wgpy.admin import uapi_server
 from wgpy.config.values import INTERFACE_NAME, quoted
 from wgpy.loop import Loop
-from wgpy.daemon.pumps import discovery, environment_number, queues
+from wgpy.daemon.pumps import discovery, environment_number, max_peers, queues
 from wgpy.daemon.standalone import Standalone
 from wgpy.errors import HostError
 from wgpy.red import tun
@@ -45,7 +45,7 @@ class Process:
         self.loop = Loop()
         try:
             self.tunnel = Standalone(self.loop, device, queues(), os.environ.get("WGPY_AEAD") or None,
-                                     discovery())
+                                     discovery(), max_peers())
         except BaseException:
             device.close()
             raise

@@ -13,6 +13,7 @@ from wgpy.errors import HostError
 from wgpy.red.tun import Tun
 
 MAX_QUEUES = 16
+MAX_PEERS = 16384  # memory grows with those that are there
 
 
 def queues() -> int:
@@ -31,6 +32,12 @@ def discovery() -> bool:
     if text not in ("fixed", "discover"):
         raise HostError(f"WGPY_PATH_MTU: {quoted(text)} is neither fixed nor discover")
     return text == "discover"
+
+
+def max_peers() -> int:
+    """WGPY_MAX_PEERS, or as many as are taken without it. Raises HostError."""
+    text = os.environ.get("WGPY_MAX_PEERS", "")
+    return environment_number("WGPY_MAX_PEERS", text, 1, 1 << 20) if text else MAX_PEERS
 
 
 def environment_number(variable: str, text: str, low: int, high: int) -> int:
@@ -63,7 +70,8 @@ class Pumps:
             raise HostError(f"the packet threads cannot be started: {e or 'no memory'}") from None
 
     def _start(self, fds: tuple[int, int], mtu: int) -> None:
-        tun = TunPort(self._tun.fd, merge_tcp=self._tun.merge_tcp, merge_udp=self._tun.merge_udp)
+        tun = TunPort(self._tun.fd, merge_tcp=self._tun.merge_tcp, merge_udp=self._tun.merge_udp,
+                      bare=self._tun.bare)
         udp = UdpPort(*fds)
         self._ports = {"tun": tun, "udp": udp}
         self._seals = [self._plane.seal_stage(queue, mtu) for queue in range(self.queues)]

@@ -18,7 +18,7 @@ from wgpy.config.model import DeviceState, SetRequest
 from wgpy.constants import SECOND
 from wgpy.crypto.engine import Engine
 from wgpy.loop import READ, READ_EDGE, Loop
-from wgpy.daemon.pumps import Pumps
+from wgpy.daemon.pumps import MAX_PEERS, Pumps
 from wgpy.errors import HostError, WgpyError
 from wgpy.protocol.device import Device
 from wgpy.red.links import LinkMonitor, LinkState, RouteMonitor
@@ -27,7 +27,6 @@ from wgpy.suite import registry
 
 log = logging.getLogger("wgpy")
 
-MAX_PEERS, MAX_PREFIXES = 1024, 131072
 RETRY = 5 * SECOND
 _RESTART_PAUSE = 1.0  # s; a pump that ends twice within it waits for RETRY
 
@@ -36,15 +35,14 @@ class Standalone:
     """The handler of the UAPI server. All methods run in the loop's thread."""
 
     def __init__(self, loop: Loop, tun: Tun, queues: int = 1, aead: str | None = None,
-                 discover: bool = False):
+                 discover: bool = False, max_peers: int = MAX_PEERS):
         """Raises WgpyError."""
+        limits = {"max_peers": max_peers, "max_prefixes": 131072 + 8 * max_peers}
         try:
-            self.plane = Plane(max_peers=MAX_PEERS, max_prefixes=MAX_PREFIXES,
-                               queues=queues, aead=aead)
+            self.plane = Plane(queues=queues, aead=aead, **limits)
         except ValueError as e:
             raise HostError(f"WGPY_AEAD: {e}") from None
-        self.engine = Engine(Device(registry.get("wireguard"), os.urandom), self.plane,
-                             max_peers=MAX_PEERS, max_prefixes=MAX_PREFIXES)
+        self.engine = Engine(Device(registry.get("wireguard"), os.urandom), self.plane, **limits)
         self._loop, self._tun = loop, tun
         self._sockets: UdpSockets | None = None
         self._port = self._mark = 0

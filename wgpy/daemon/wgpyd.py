@@ -2,7 +2,7 @@
 
 Environment: WG_TUN_FD, WG_UAPI_FD, WG_PROCESS_FOREGROUND=1, LOG_LEVEL (verbose, debug,
 info, error, silent; another word is error), WGPY_QUEUES (threads that seal, and that open),
-WGPY_AEAD, WGPY_PATH_MTU (fixed, discover).
+WGPY_AEAD, WGPY_MAX_PEERS (16384), WGPY_PATH_MTU (fixed, discover).
 """
 
 import os

@@ -92,6 +92,9 @@ class AllowedIPs:
                 return owner
         return None
 
+    def __len__(self) -> int:
+        return len(self._owner)
+
     def of(self, owner: int) -> list[tuple[bytes, int]]:
         return [((network << (8 * size - cidr)).to_bytes(size, "big"), cidr)
                 for (size, cidr, network), o in sorted(self._owner.items()) if o == owner]

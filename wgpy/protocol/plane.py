@@ -121,6 +121,13 @@ class Plane:
     def allowed(self, slot: int) -> list[tuple[bytes, int]]:
         return self._ips.of(slot)
 
+    def prefixes(self) -> dict[int, list[tuple[bytes, int]]]:
+        return {slot: held for slot in self._peers if (held := self._ips.of(slot))}
+
+    @property
+    def prefix_count(self) -> int:
+        return len(self._ips)
+
     # keypairs
 
     def install(self, slot: int, *, local_index: int, remote_index: int, send_key: bytes | bytearray,

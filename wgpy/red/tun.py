@@ -35,10 +35,12 @@ _REMEDY = {
 
 @dataclass
 class Tun:
-    """merge_tcp/merge_udp: the merged packets the kernel takes."""
+    """merge_tcp/merge_udp: the merged packets the kernel takes. `bare`: without a virtio
+    header, as others may have opened it; there is no offload then."""
     fd: int
     merge_tcp: bool
     merge_udp: bool
+    bare: bool = False
     _device: pytun.TunTapDevice | None = None
 
     def name(self) -> str | None:
@@ -102,8 +104,12 @@ def adopt(fd: int) -> Tun:
         raise HostError(f"WG_TUN_FD: descriptor {fd} is no TUN: {e.strerror}") from None
     if name is None:
         raise HostError(f"WG_TUN_FD: descriptor {fd} has no interface")
-    if flags & (_FLAGS | pytun.IFF_TAP) != _FLAGS:
-        raise HostError("WG_TUN_FD: the TUN must be opened with IFF_TUN, IFF_NO_PI and IFF_VNET_HDR")
+    plain = pytun.IFF_TUN | pytun.IFF_NO_PI
+    if flags & (plain | pytun.IFF_TAP) != plain:
+        raise HostError("WG_TUN_FD: the TUN must be opened with IFF_TUN and IFF_NO_PI")
+    if not flags & pytun.IFF_VNET_HDR:
+        os.set_blocking(fd, False)
+        return Tun(fd, False, False, bare=True)
     return _ready(fd)
 
 

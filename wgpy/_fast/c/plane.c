@@ -276,9 +276,10 @@ void plane_expire(struct wg_plane *p, uint32_t slot, uint64_t born_before)
 
 uint32_t plane_add_peer(struct wg_plane *p)
 {
-    uint32_t slot = 0;
+    uint32_t slot = p->free_from;
     while (slot < p->max_peers && p->peer[slot].used)
         slot++;
+    p->free_from = slot;
     if (slot == p->max_peers)
         return WG_NO_PEER;
     struct wg_peer *peer = &p->peer[slot];
@@ -307,6 +308,8 @@ void plane_remove_peer(struct wg_plane *p, uint32_t slot)
     pthread_mutex_destroy(&peer->lock);
     wipe(peer, sizeof *peer);
     p->removals++;
+    if (slot < p->free_from)
+        p->free_from = slot;
     plane_write_unlock(p);
 }
 

@@ -73,6 +73,7 @@ struct wg_stage_lock {
 
 struct wg_plane {
     uint32_t max_peers, queues;
+    uint32_t free_from;      /* no slot below is free */
     uint32_t removals;       /* of peers, ever: a slot may have changed hands */
     const struct wg_aead *aead;
     struct wg_trie *trie;

@@ -15,16 +15,16 @@ static int read_one(struct wg_port_tun *t)
     struct wg_vnet *h = &t->split.h;
     uint8_t *packet = t->read + 16;
     struct iovec iov[2] = {{h, VNET_LEN}, {packet, WG_PACKET_MAX}};
-    ssize_t n = readv(t->port.fds[0], iov, 2);
+    ssize_t head = t->bare ? 0 : VNET_LEN, n = readv(t->port.fds[0], iov + t->bare, 2 - t->bare);
     if (n < 0) {
         if (errno == EAGAIN || errno == EINTR)
             return 0;
         return -errno;
     }
-    if (n <= VNET_LEN)
+    if (n <= head)
         return 0;
     t->split.packet = packet;
-    t->split.len = (uint32_t)n - VNET_LEN;
+    t->split.len = (uint32_t)(n - head);
     t->split.done = 0;
     count(&t->port.calls_in, 1);
     count(&t->port.bytes_in, t->split.len);
@@ -116,7 +116,7 @@ static void tun_send(struct wg_port *port, struct wg_batch *b)
     merge(b, m, atomic_load_explicit(&t->merge, memory_order_relaxed));
     for (uint32_t i = 0; i < m->n; i++) {
         struct wg_merged *o = &m->out[i];
-        ssize_t n = writev(port->fds[0], m->iov + o->iov_start, (int)o->iov_count);
+        ssize_t n = writev(port->fds[0], m->iov + o->iov_start + t->bare, (int)o->iov_count - t->bare);
         count(&port->calls_out, 1);
         if (n >= 0) {
             count(&port->packets_out, o->packets);
@@ -129,12 +129,14 @@ static void tun_send(struct wg_port *port, struct wg_batch *b)
     }
 }
 
-void port_tun_init(struct wg_port_tun *t, int fd, unsigned merge)
+void port_tun_init(struct wg_port_tun *t, int fd, unsigned merge, bool bare)
 {
     t->port.receive = tun_receive;
     t->port.send = tun_send;
     t->port.fds[0] = fd;
     t->port.fds[1] = -1;
-    t->merge = merge;
+    t->merge = bare ? 0 : merge;
+    t->bare = bare;
+    t->split.h = (struct wg_vnet){0};
     t->splitting = false;
 }

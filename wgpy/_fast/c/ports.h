@@ -11,13 +11,15 @@
 struct wg_port_tun {
     struct wg_port port;
     _Atomic unsigned merge; /* MERGE_* that the kernel takes */
+    bool bare;              /* no virtio header is read or written */
     bool splitting;         /* `split` is not finished */
     struct wg_split split;
     struct wg_merge merged;
     uint8_t read[VNET_LEN + 6 + WG_PACKET_MAX + 1]; /* one read: virtio header, packet */
 };
-/* `fd`: a non-blocking TUN with IFF_NO_PI and IFF_VNET_HDR. `merge`: a set of MERGE_*. */
-void port_tun_init(struct wg_port_tun *, int fd, unsigned merge);
+/* `fd`: a non-blocking TUN with IFF_NO_PI, and with IFF_VNET_HDR unless it is `bare`. `merge`: a
+ * set of MERGE_*; none for a bare one, which takes a packet a call. */
+void port_tun_init(struct wg_port_tun *, int fd, unsigned merge, bool bare);
 
 struct wg_port_udp {
     struct wg_port port;
