@@ -131,6 +131,31 @@ static void whoever_is_alone_gives_way_to_nobody(void)
         run(true);
     }
     CHECK(shared() == 175);
+    for (int i = 0; i < 100; i++) { /* nor from second to second */
+        batch.now += WG_SECOND / 10;
+        batch_reset(&batch);
+        put(GREEDY, 200, 0);
+        run(true);
+    }
+    CHECK(shared() == 175);
+    plane_free(plane);
+}
+
+/* Handshakes and garbage crowd the source, not the peer who is heard most. */
+static void a_flood_of_strangers_makes_nobody_greedy(void)
+{
+    start();
+    for (int i = 0; i < BATCHES; i++) {
+        batch.now += WG_SECOND / 20;
+        batch_reset(&batch);
+        put(GREEDY, 20, 0);
+        put(MODEST, 1, 0);
+        for (int n = 0; n < 200; n++)
+            memset(batch.bytes + batch_append(&batch, WG_INITIATION_LEN)->off, 0xff, WG_INITIATION_LEN);
+        run(i > 0);
+        CHECK(live(0, 21) == 21);
+    }
+    CHECK(shared() == 0);
     plane_free(plane);
 }
 
@@ -185,6 +210,7 @@ int main(void)
     only_under_pressure_and_only_the_greedy();
     whoever_is_alone_gives_way_to_nobody();
     forged_packets_make_nobody_greedy();
+    a_flood_of_strangers_makes_nobody_greedy();
     pump_notices_that_its_source_is_crowded();
     return 0;
 }

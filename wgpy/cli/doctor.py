@@ -120,13 +120,23 @@ def _aead() -> list[Finding]:
 
 
 def _limits() -> list[Finding]:
-    files, locked = (resource.getrlimit(r)[0] for r in (resource.RLIMIT_NOFILE, resource.RLIMIT_MEMLOCK))
+    files, locked, processes = (resource.getrlimit(r)[0] for r in (
+        resource.RLIMIT_NOFILE, resource.RLIMIT_MEMLOCK, resource.RLIMIT_NPROC))
     unlimited = resource.RLIM_INFINITY
     return [_either("open files", files == unlimited or files >= 256, "unlimited" if files == unlimited else str(files),
                     str(files), "ulimit -n 1024"),
+            *(_either(f"{kind} namespaces", _tried(lambda kind=kind: _namespaces(kind) > 0), "allowed", "refused",
+                      f"sysctl user.max_{kind}_namespaces=1000 (for an encryptor)", SLOW)
+              for kind in ("user", "pid", "mnt", "net", "ipc", "uts", "cgroup")),
+            _either("processes", processes == unlimited or processes >= 64, "enough", str(processes), "ulimit -u 1000", SLOW),
             _either("locked memory", locked == unlimited or locked >= 1 << 20,
                     "unlimited" if locked == unlimited else f"{locked >> 10} KiB", f"{locked >> 10} KiB",
                     "ulimit -l 8192", SLOW)]
+
+
+def _namespaces(kind: str) -> int:
+    with open(f"/proc/sys/user/max_{kind}_namespaces", encoding="ascii") as f:
+        return int(f.read())
 
 
 def _tools() -> list[Finding]:

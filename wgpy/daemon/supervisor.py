@@ -26,6 +26,7 @@ from wgpy.daemon.pumps import queues
 from wgpy.daemon.supervisor_net import Namespaces, inside
 from wgpy.daemon.supervisor_room import RoomProcess, clean
 from wgpy.daemon.trail import Scribe
+from wgpy.daemon.users import Users
 from wgpy.errors import WgpyError
 from wgpy.isolate import kernel
 from wgpy.loop import READ, Loop
@@ -73,7 +74,8 @@ class Supervisor:
         self._alarms = Alarms(self._alarmed)
         self._admin_gid = admin_gid()
         self._scribe = Scribe(state.trail, self.after, lambda m: self.rooms["crypto"].send(m)) if state else None
-        self.rooms = {name: RoomProcess(self.loop, name, give, self._message, self._ended)
+        self._users = Users(site.node.name)
+        self.rooms = {name: RoomProcess(self.loop, name, self._users.as_user(name, give), self._message, self._ended)
                       for name, give in zip(ROOMS, (self._give_crypto, self._give_black, self._give_red))}
         self.loop.next_deadline = lambda: int(self._timers[0][0] * 1e9) if self._timers else None
         self.loop.on_deadline = self._run_timers
@@ -133,6 +135,7 @@ class Supervisor:
         for opened in (self._sockets, self._door):
             if opened is not None:
                 opened.close()
+        self._users.close()
         for s in self._monitors:
             self.loop.forget(s.fileno())
             s.close()

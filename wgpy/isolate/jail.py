@@ -2,49 +2,79 @@
 docs/threat-model.md. Call it as root with one thread and everything imported: nothing
 can be opened afterwards."""
 
+import errno
 import os
 import resource
 import signal
 import tempfile
 import threading
 from collections.abc import Callable, Iterable
+from contextlib import contextmanager
 
 from wgpy.errors import HostError
 from wgpy.isolate import kernel, seccomp
 
-# One uid a room, outside the ranges that distributions hand out.
-UIDS = {"black": 0x77670001, "crypto": 0x77670002, "red": 0x77670003}
+PROCESSES = 64
+_HINTS = {
+    errno.EMFILE: "the limit on open files, ulimit -n",
+    errno.ENFILE: "the host's limit on open files, sysctl fs.file-max",
+    errno.EAGAIN: "the limit on processes, ulimit -u, or the host's",
+    errno.ENOSPC: "the host allows no more namespaces, sysctl user.max_user_namespaces and its like",
+    errno.ENOSYS: "this kernel does not have it",
+}
+
+
+@contextmanager
+def step(what: str):
+    """HostError that names the step and what may have refused it."""
+    try:
+        yield
+    except (OSError, ValueError, RuntimeError) as e:
+        code = getattr(e, "errno", None)
+        if isinstance(e, RuntimeError):  # a thread
+            code = errno.EAGAIN
+        reason = os.strerror(code) if code else str(e)
+        raise HostError(f"{what}: {reason}" + (f" ({_HINTS[code]})" if code in _HINTS else "")) from None
 
 
 def enter_network(netns: int | None) -> None:
     """`netns`: the network namespace to live in, closed here; None: a new one without
     any interface that is up. It belongs to the host's user namespace, so that no room
     has a say over interfaces, routes or firewalls."""
-    if netns is None:
-        kernel.unshare(kernel.CLONE_NEWNET)
-    else:
-        kernel.setns(netns, kernel.CLONE_NEWNET)
-        os.close(netns)
+    with step("a network namespace"):
+        if netns is None:
+            kernel.unshare(kernel.CLONE_NEWNET)
+        else:
+            kernel.setns(netns, kernel.CLONE_NEWNET)
+            os.close(netns)
 
 
-def enter(room: str, as_root: Callable[[], None]) -> None:
-    """Returns in the jailed process, pid 1 of its own pid namespace, having called
-    `as_root` in it while it had root's rights. The calling process stays behind as its
-    waiting parent and ends with its status."""
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    kernel.unshare(kernel.CLONE_NEWPID)
+def enter(room: str, uid: int, as_root: Callable[[], None]) -> None:
+    """Returns in the jailed process, pid 1 of its own pid namespace and `uid` outside of
+    it, having called `as_root` in it while it had root's rights. The calling process stays
+    behind as its waiting parent and ends with its status. HostError names the step that
+    was refused."""
+    with step("limits of the process"):
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        resource.setrlimit(resource.RLIMIT_NPROC, (PROCESSES, PROCESSES))
+    with step("a pid namespace"):
+        kernel.unshare(kernel.CLONE_NEWPID)
     kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGKILL)
-    child = os.fork()
+    with step("the process of the room"):
+        child = os.fork()
     if child:
         _wait_for(child)
     as_root()
     if room == "crypto":
-        _lock_memory()
-    _own_user_namespace(UIDS[room])
+        with step("locked memory"):
+            _lock_memory()
+    with step("a user namespace"):
+        _own_user_namespace(uid)
     kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGKILL)
-    kernel.unshare(kernel.CLONE_NEWNS | kernel.CLONE_NEWIPC | kernel.CLONE_NEWUTS | kernel.CLONE_NEWCGROUP)
-    _empty_root()
-    resource.setrlimit(resource.RLIMIT_NPROC, (64, 64))
+    with step("mount, IPC, UTS and cgroup namespaces"):
+        kernel.unshare(kernel.CLONE_NEWNS | kernel.CLONE_NEWIPC | kernel.CLONE_NEWUTS | kernel.CLONE_NEWCGROUP)
+    with step("an empty root directory"):
+        _empty_root()
 
 
 def lock(room: str, writable: Iterable[int] = ()) -> None:
@@ -55,10 +85,13 @@ def lock(room: str, writable: Iterable[int] = ()) -> None:
     if len(threading.enumerate()) > 1:
         raise HostError("a room must not have threads before it is locked")
     kernel.prctl(kernel.PR_SET_DUMPABLE, 0)
-    kernel.drop_capabilities()
+    with step("giving up capabilities"):
+        kernel.drop_capabilities()
     kernel.prctl(kernel.PR_SET_NO_NEW_PRIVS, 1)
-    kernel.landlock_everything()
-    seccomp.allow_only(room, writable)
+    with step("Landlock"):
+        kernel.landlock_everything()
+    with step("the filter of system calls"):
+        seccomp.allow_only(room, writable)
 
 
 def _lock_memory() -> None:

@@ -9,7 +9,7 @@ import socket
 import sys
 import threading
 
-from wgpy.errors import WgpyError
+from wgpy.errors import HostError, WgpyError
 from wgpy.isolate import control, jail, start
 
 CONTROL_FD = 3
@@ -30,11 +30,12 @@ def main() -> None:
         sys.exit(f"{room}: no supervisor")
     options, fds = first
     os.umask(0o077)
-    _preload()
     try:
+        with jail.step("what is loaded beforehand"):
+            _preload()
         jail.enter_network(fds.pop("netns", None))
         running = module.Room(channel, options, fds)
-        jail.enter(room, running.as_root)
+        jail.enter(room, options.pop("uid"), running.as_root)
         running.start()
         jail.lock(room, running.writable())
     except (WgpyError, OSError) as e:
@@ -42,9 +43,12 @@ def main() -> None:
     gc.collect()
     gc.freeze()
     try:
-        running.launch()
+        with jail.step("the threads that move packets"):
+            running.launch()
         channel.send({"ready": True})
         running.run()
+    except HostError as e:
+        print(f"{room}: {e}", file=sys.stderr, flush=True)
     finally:
         sys.stdout.flush()
         os._exit(0)

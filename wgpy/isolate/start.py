@@ -4,9 +4,12 @@ Started as root in a directory that others can write to, plain Python would run 
 files: `-m` looks for modules in the current directory first, a script in its own
 directory, and PYTHONPATH, PYTHONHOME and the user's site-packages name more of them."""
 
+import contextlib
 import os
+import resource
 import sys
 
+DESCRIPTORS = 4096
 DEFAULT_PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -27,6 +30,7 @@ def python_in(environment: dict[str, str], module: str, *arguments) -> tuple[lis
 def begin() -> None:
     """To be called first in every program; what we open or start depends on it."""
     open_standard_descriptors()
+    raise_descriptor_limit()
     os.environ["PATH"] = absolute_path(os.environ.get("PATH", ""))
 
 
@@ -41,6 +45,16 @@ def open_standard_descriptors() -> None:
         except OSError:
             os.set_inheritable(os.open(os.devnull, flags), True)  # gets `fd`, the lowest that is free
             setattr(sys, name, open(fd, mode, closefd=False))
+
+
+def raise_descriptor_limit() -> None:
+    """To DESCRIPTORS, or as far as this process may: a node holds some 60 at once, and the
+    limit that a shell had is no reason to fail."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    for limit in ((DESCRIPTORS, max(hard, DESCRIPTORS)), (hard, hard)):
+        if 0 <= soft < DESCRIPTORS:
+            with contextlib.suppress(OSError, ValueError):
+                return resource.setrlimit(resource.RLIMIT_NOFILE, limit)
 
 
 def absolute_path(path: str) -> str:

@@ -211,9 +211,12 @@ static void open_run(struct wg_stage *stage, struct wg_batch *b)
         share_out(s, b);
     for (uint32_t i = 0; i < b->n; i++) {
         struct wg_packet *p = &b->packet[i];
-        if (!p->live || p->kind == WG_FINISHED || !admit(s, b, p, jobs))
+        if (!p->live || p->kind == WG_FINISHED)
             continue;
-        s->job_packet[jobs++] = i;
+        if (admit(s, b, p, jobs))
+            s->job_packet[jobs++] = i;
+        else
+            share_charge(s->plane, WG_NO_PEER, p->len, 1, b->now);
     }
     hold_window(s, NULL);
     s->plane->aead->open(s->job, jobs);

@@ -2,6 +2,7 @@
  * udp(7), ip(7), Documentation/networking/segmentation-offloads.rst. */
 #define _GNU_SOURCE
 #include "ports.h"
+#include "pump.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -211,14 +212,17 @@ static void put_source(struct msghdr *msg, uint8_t *space, const struct wg_endpo
     }
 }
 
-static int send_message(int fd, struct msghdr *msg)
+/* `wait`: ms that the batch may still be held up by a full send buffer. */
+static int send_message(int fd, struct msghdr *msg, int *wait)
 {
-    for (int waited = 0;; waited = 1) {
+    for (;;) {
         if (sendmsg(fd, msg, MSG_NOSIGNAL) >= 0)
             return 0;
-        if (errno == EAGAIN && !waited) {
+        if (errno == EAGAIN && *wait > 0) {
             struct pollfd full = {.fd = fd, .events = POLLOUT};
-            poll(&full, 1, SEND_WAIT_MS);
+            uint64_t began = pump_clock();
+            poll(&full, 1, *wait);
+            *wait -= (int)((pump_clock() - began) / 1000000) + 1;
         } else if (errno != EINTR) {
             return errno;
         }
@@ -226,7 +230,8 @@ static int send_message(int fd, struct msghdr *msg)
 }
 
 /* Sends `n` datagrams of `iov`, as one GSO send when n > 1. */
-static int send_iov(int fd, struct wg_endpoint *e, uint8_t tos, uint32_t size, struct iovec *iov, uint32_t n)
+static int send_iov(int fd, struct wg_endpoint *e, uint8_t tos, uint32_t size, struct iovec *iov, uint32_t n,
+                    int *wait)
 {
     union address to;
     _Alignas(8) uint8_t control[CONTROL] = {0};
@@ -244,7 +249,7 @@ static int send_iov(int fd, struct wg_endpoint *e, uint8_t tos, uint32_t size, s
     }
     if (!msg.msg_controllen)
         msg.msg_control = NULL;
-    return send_message(fd, &msg);
+    return send_message(fd, &msg, wait);
 }
 
 static bool source_refused(int error)
@@ -256,21 +261,21 @@ static bool source_refused(int error)
 /* A removed source address gives ENETUNREACH or EINVAL: send once more without it, and
  * let the stage forget it (wireguard-go#61). ECONNREFUSED is an earlier datagram's ICMP. */
 static int send_patiently(int fd, struct wg_endpoint *e, uint8_t tos, uint32_t size, struct iovec *iov,
-                          uint32_t n)
+                          uint32_t n, int *wait)
 {
-    int error = send_iov(fd, e, tos, size, iov, n);
+    int error = send_iov(fd, e, tos, size, iov, n, wait);
     if (source_refused(error) && e->source == WG_SOURCE_KNOWN) {
         e->source = WG_SOURCE_NONE;
-        int again = send_iov(fd, e, tos, size, iov, n);
+        int again = send_iov(fd, e, tos, size, iov, n, wait);
         e->source = again ? WG_SOURCE_KNOWN : WG_SOURCE_STALE;
         return again ? error : 0;
     }
     if (error == ECONNREFUSED)
-        error = send_iov(fd, e, tos, size, iov, n);
+        error = send_iov(fd, e, tos, size, iov, n, wait);
     return error;
 }
 
-static void send_run(struct wg_port_udp *u, struct wg_batch *b, struct run *r)
+static void send_run(struct wg_port_udp *u, struct wg_batch *b, struct run *r, int *wait)
 {
     struct wg_endpoint *e = &b->endpoint[r->ep];
     int fd = u->port.fds[e->family == 4 ? 0 : 1];
@@ -279,7 +284,7 @@ static void send_run(struct wg_port_udp *u, struct wg_batch *b, struct run *r)
         return;
     }
     count(&u->port.calls_out, 1);
-    int error = send_patiently(fd, e, r->tos, r->size, r->iov, r->packets);
+    int error = send_patiently(fd, e, r->tos, r->size, r->iov, r->packets, wait);
     uint32_t lost = error ? r->packets : 0;
     if (error && r->packets > 1 && (error == EIO || error == EINVAL || error == EMSGSIZE || error == EOPNOTSUPP)) {
         /* EIO: the device advertises GSO and cannot do it; never again. Otherwise the
@@ -289,7 +294,7 @@ static void send_run(struct wg_port_udp *u, struct wg_batch *b, struct run *r)
         count(&u->gso_refused, 1);
         lost = 0;
         for (uint32_t i = 0; i < r->packets; i++)
-            lost += send_patiently(fd, e, r->tos, 0, &r->iov[i], 1) != 0;
+            lost += send_patiently(fd, e, r->tos, 0, &r->iov[i], 1, wait) != 0;
     }
     count(&b->drops[WG_DROP_udp_send], lost);
     count(&u->port.packets_out, r->packets - lost);
@@ -344,8 +349,9 @@ static void udp_send(struct wg_port *port, struct wg_batch *b)
     for (uint16_t ep = 0; ep < b->endpoints; ep++)
         if (first[ep] != UINT16_MAX)
             plan_endpoint(&plan, b, ep, next, first[ep], gso);
+    int wait = SEND_WAIT_MS;
     for (uint32_t i = 0; i < plan.n; i++)
-        send_run(u, b, &plan.run[i]);
+        send_run(u, b, &plan.run[i], &wait);
 }
 
 void port_udp_init(struct wg_port_udp *u, int fd4, int fd6, bool gso)

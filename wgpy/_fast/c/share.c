@@ -18,6 +18,13 @@ static uint64_t window_sum(const struct wg_window *w, uint64_t period)
     return relaxed(&w->now) + (at < period ? 0 : relaxed(&w->last));
 }
 
+/* Of a count of those who are there, which the sum would give twice. */
+static uint64_t window_most(const struct wg_window *w, uint64_t period)
+{
+    uint64_t at = relaxed(&w->period), now = relaxed(&w->now), last = at < period ? 0 : relaxed(&w->last);
+    return at + 1 < period ? 0 : now > last ? now : last;
+}
+
 static uint64_t cost(uint64_t bytes, uint64_t packets) { return bytes + packets * WG_PACKET_COST; }
 
 void share_charge(struct wg_plane *p, uint32_t slot, uint64_t bytes, uint64_t packets, uint64_t now)
@@ -55,7 +62,7 @@ static uint32_t claim(struct wg_crypto_stage *s, const struct wg_batch *b, struc
 /* More of the recent work than one part in as many as there are peers? */
 static bool is_greedy(const struct wg_plane *p, uint32_t slot, uint64_t now)
 {
-    uint64_t period = now / WG_SHARE_PERIOD, peers = window_sum(&p->share.peers, now / WG_PRESENT_PERIOD);
+    uint64_t period = now / WG_SHARE_PERIOD, peers = window_most(&p->share.peers, now / WG_PRESENT_PERIOD);
     return window_sum(&p->peer[slot].share.work, period) * peers > window_sum(&p->share.work, period);
 }
 

@@ -4,7 +4,7 @@
  *
  * Work is what the cipher did. Only authenticated work is a peer's: a receiver index can be
  * copied from the wire, so packets that merely bear it say nothing about the peer. What
- * failed is nobody's, but counts in the sum; a flood of forged packets makes every peer's
+ * failed or was refused is nobody's, but counts in the sum; a flood of it makes every peer's
  * part small, and then none is greedy and none gives way to it. */
 #ifndef WG_SHARE_H
 #define WG_SHARE_H
