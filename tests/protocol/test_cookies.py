@@ -245,13 +245,14 @@ def test_a_flood_of_forged_messages_leaves_the_limiter_and_the_queue_alone():
 
 
 def test_cookie_replies_wait_in_a_bounded_place_of_their_own():
+    """And those to one source do not fill it."""
     net, a, b = pair()
     b.press(net.now(b))
     unproven(net, a, b, 1000)
     b.plane.send(b"ours", endpoint=a.where)
     sent = [s.datagram for s in b.plane.pull(net.mono)]
-    assert sent[0] == b"ours" and [d[0] for d in sent[1:]] == [3] * 256
-    assert drops(b) == {"cookie_demanded": 256, "cookie_lane": 744}
+    assert sent[0] == b"ours" and [d[0] for d in sent[1:]] == [3] * 32
+    assert drops(b) == {"cookie_demanded": 32, "cookie_lane": 968}
 
 
 def test_a_response_to_our_initiation_needs_no_cookie_but_only_a_few_do_not():

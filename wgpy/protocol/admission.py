@@ -18,10 +18,11 @@ from wgpy.constants import (
 from wgpy.notices import Endpoint
 from wgpy.protocol.cookies import CookieChecker
 from wgpy.protocol.messages import COOKIE_REPLY
-from wgpy.protocol.ratelimit import Budget, Limiter, Load
+from wgpy.protocol.ratelimit import Budget, Limiter, Load, source_of
 from wgpy.suite import Suite
 
 HANDSHAKE_SLOTS, COOKIE_SLOTS, REPLY_SLOTS = 1024, 64, 256
+REPLIES_A_SOURCE = 32
 
 
 class Message(NamedTuple):
@@ -91,7 +92,8 @@ class Admission:
 
     def _demand_cookie(self, datagram: bytes, source: Endpoint, now: int) -> str:
         self.load.unproven(now)
-        if len(self.replies) == REPLY_SLOTS:
+        of_source = sum(source_of(reply.source.address) == source_of(source.address) for reply in self.replies)
+        if len(self.replies) == REPLY_SLOTS or of_source == REPLIES_A_SOURCE:
             return "cookie_lane"
         sender = int.from_bytes(datagram[4:8], "little")
         self.replies.append(Message(self.checker.reply(datagram, source, sender, now), source))

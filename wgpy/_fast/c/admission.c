@@ -4,6 +4,7 @@
 #include <sys/random.h>
 
 #include "plane.h"
+#include "siphash.h"
 
 enum { MACS = 2 * WG_MAC };
 
@@ -85,6 +86,19 @@ static bool take_nonce(struct wg_admission *a, uint8_t out[WG_XNONCE])
 }
 
 /* What a message without a valid MAC2 gets under load. */
+static _Atomic uint16_t *waiting_of(struct wg_admission *a, const struct wg_endpoint *e)
+{
+    uint64_t address = 0;
+    memcpy(&address, e->addr, e->family == 4 ? 4 : 8);
+    return &a->waiting[siphash(a->limiter.seed, address, e->family) % WG_REPLY_SOURCES];
+}
+
+void admission_pop_reply(struct wg_plane *p)
+{
+    atomic_fetch_sub_explicit(waiting_of(&p->admission, &lane_peek(&p->replies)->endpoint), 1, memory_order_relaxed);
+    lane_pop(&p->replies);
+}
+
 static enum wg_drop demand_cookie(struct wg_plane *p, const uint8_t *message, uint32_t len,
                                   const struct wg_endpoint *from, const uint8_t cookie[WG_MAC], uint64_t now)
 {
@@ -96,13 +110,15 @@ static enum wg_drop demand_cookie(struct wg_plane *p, const uint8_t *message, ui
     }
     if (++a->unproven > WG_UNDER_LOAD_RATE)
         atomic_store_explicit(&a->load_until, now + WG_UNDER_LOAD_HOLD, memory_order_relaxed);
-    if (!lane_has_room(&p->replies))
+    _Atomic uint16_t *waiting = waiting_of(a, from);
+    if (atomic_load_explicit(waiting, memory_order_relaxed) >= WG_REPLIES_A_SOURCE || !lane_has_room(&p->replies))
         return WG_DROP_cookie_lane;
     memcpy(reply + 4, message + 4, 4); /* their sender index */
     if (!take_nonce(a, reply + 8) ||
         !a->macs->seal(a->sealer, a->cookie_key, reply + 8, cookie, message + len - MACS, reply + 8 + WG_XNONCE) ||
         lane_put(&p->replies, reply, sizeof reply, WG_NO_PEER, WG_HANDSHAKE_TOS, from))
         return WG_DROP_cookie_lane;
+    atomic_fetch_add_explicit(waiting, 1, memory_order_relaxed);
     wake(&p->seal_waker);
     return WG_DROP_cookie_demanded;
 }

@@ -40,6 +40,7 @@ struct wg_admission {
     uint64_t cookie_budget;
     uint64_t admitted[WG_ADMITTED]; /* parts of the MAC2 of what was let in under this secret */
     struct wg_limiter limiter;
+    _Atomic uint16_t waiting[WG_REPLY_SOURCES]; /* replies in the lane, by a hash of the source */
 };
 
 int admission_init(struct wg_admission *, const struct wg_macs *); /* 0, -ENOMEM, -EIO */
@@ -47,6 +48,11 @@ void admission_free(struct wg_admission *);
 /* NULL: no key, and every initiation and response is refused. */
 void admission_set_key(struct wg_admission *, const uint8_t *public_key);
 bool admission_under_load(const struct wg_admission *, uint64_t now);
+
+/* Takes the oldest reply from the lane, which has one. Of one source a few are let wait, so that
+ * it cannot fill the lane: fairness of a queue, which is forgotten as it empties, and no charge
+ * to an address that is not proven. */
+void admission_pop_reply(struct wg_plane *);
 
 /* A message of type 1 to 3 and exactly its length. WG_DROP_COUNT when it was put into a
  * queue for the core, else why not; a cookie reply may have been put into its lane. */

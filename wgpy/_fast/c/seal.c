@@ -277,7 +277,10 @@ static bool pull_lane(struct wg_crypto_stage *s, struct wg_batch *b, struct wg_l
         } else {
             count(&b->drops[WG_DROP_no_endpoint], 1);
         }
-        lane_pop(lane);
+        if (lane == &s->plane->replies)
+            admission_pop_reply(s->plane);
+        else
+            lane_pop(lane);
     }
     return false;
 }

@@ -28,6 +28,8 @@ enum {
     WG_LANE_BYTES = 1344,           /* largest datagram or packet a lane carries */
     WG_LANE_SLOTS = 256,
     WG_REPLY_SLOTS = 256,           /* cookie replies that wait to be sent */
+    WG_REPLIES_A_SOURCE = 32,       /* of them: what a batch takes */
+    WG_REPLY_SOURCES = 1024,        /* that are told apart */
     WG_HANDSHAKE_SLOTS = 1024,
     WG_COOKIE_SLOTS = 64,           /* cookie replies that wait for the core */
     WG_QUEUES_MAX = 16,
