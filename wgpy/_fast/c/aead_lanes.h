@@ -16,7 +16,8 @@
  * alone until the oldest packet's tag is known and its keystream can be used.
  *
  * Nothing branches on or indexes with key, plaintext or keystream; the verdict on a tag
- * is public. All scratch memory is wiped before return.
+ * is public. Scratch memory is wiped before return; what the compiler spills on the stack is
+ * not: callers burn it (burn.h).
  *
  * Long packets in a row are simpler to serve: aead_train.h, or with MADLO aead_eight.h. */
 #include "aead_group.h"

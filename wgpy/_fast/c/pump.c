@@ -1,6 +1,8 @@
 #define _GNU_SOURCE
 #include "pump.h"
 
+#include "burn.h"
+
 #include <errno.h>
 #include <poll.h>
 #include <stdlib.h>
@@ -85,20 +87,41 @@ static void give(struct wg_pump *p)
     count(&p->batches, 1);
 }
 
-int pump_step(struct wg_pump *p, uint64_t now)
+/* Before its thread sleeps or returns. From the frame that ran the stage, or above it. */
+static void burn(struct wg_pump *p)
+{
+    if (p->soiled)
+        burn_stack();
+    p->soiled = false;
+}
+
+static int step(struct wg_pump *p, uint64_t now)
 {
     int n = take(p, now);
     if (n <= 0)
         return n;
+    p->soiled = p->stage != NULL;
     if (p->stage)
         p->stage->run(p->stage, &p->batch);
     give(p);
     return n;
 }
 
+int pump_step(struct wg_pump *p, uint64_t now)
+{
+    int n = step(p, now);
+    burn(p);
+    return n;
+}
+
+static bool is_turn(struct wg_group *g, uint64_t ticket)
+{
+    return atomic_load_explicit(&g->turn, memory_order_acquire) == ticket;
+}
+
 static void await_turn(struct wg_group *g, uint64_t ticket)
 {
-    if (atomic_load_explicit(&g->turn, memory_order_acquire) == ticket)
+    if (is_turn(g, ticket))
         return;
     pthread_mutex_lock(&g->lock);
     while (atomic_load_explicit(&g->turn, memory_order_relaxed) != ticket)
@@ -163,12 +186,18 @@ static void group_turn(struct wg_pump *p, bool shared)
             p->stage->begin(p->stage, &p->batch);
         pthread_mutex_unlock(&g->lead);
     }
+    p->soiled = true;
     (shared && p->stage->begin ? p->stage->finish : p->stage->run)(p->stage, &p->batch);
-    await_turn(g, ticket);
+    if (!is_turn(g, ticket)) {
+        burn(p);
+        await_turn(g, ticket);
+    }
     give(p);
     pass_turn(g);
-    if (shared)
+    if (shared && pthread_mutex_trylock(&g->lead)) { /* others may lead for long */
+        burn(p);
         pthread_mutex_lock(&g->lead);
+    }
 }
 
 static int group_run(struct wg_pump *p)
@@ -188,9 +217,12 @@ static int group_run(struct wg_pump *p)
         bool shared = n > WORTH_SHARING && !p->source->drained;
         if (n > 0)
             group_turn(p, shared);
-        if (!shared && nothing_left(p, n))
+        if (!shared && nothing_left(p, n)) {
+            burn(p);
             sleep_until_work(p);
+        }
     }
+    burn(p);
     p->running = false;
     for (uint32_t i = 0; n < 0 && i < g->n; i++)
         pump_stop(&g->member[i]);
@@ -208,10 +240,13 @@ int pump_run(struct wg_pump *p)
     if (p->sink->service)
         look_after_sink(p);
     while (n >= 0 && !atomic_load_explicit(&p->stopping, memory_order_relaxed)) {
-        n = pump_step(p, 0);
-        if (nothing_left(p, n))
+        n = step(p, 0);
+        if (nothing_left(p, n)) {
+            burn(p);
             sleep_until_work(p);
+        }
     }
+    burn(p);
     p->running = false;
     return n < 0 ? n : 0;
 }

@@ -1,5 +1,8 @@
 /* A pump moves batches from a source port through a stage to a sink port, on one
- * thread. In a group several do so from one source to one sink. */
+ * thread. In a group several do so from one source to one sink.
+ *
+ * While a thread sleeps until there is work, or has returned, its stack holds no part of a
+ * key. A busy one's holds what the last batches left, and is burnt before it sleeps. */
 #ifndef WG_PUMP_H
 #define WG_PUMP_H
 
@@ -18,6 +21,7 @@ struct wg_pump {
     _Atomic bool stopping;
     bool more;               /* the stage has more to pull */
     bool running;
+    bool soiled;             /* the stage has run since the stack was burnt */
     bool lends;              /* batches may be received into the sink's memory */
     _Atomic bool crowded;    /* the sink, after the last batch; a group has one for all */
     wg_counter batches, sleeps;
