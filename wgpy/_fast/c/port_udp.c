@@ -339,6 +339,10 @@ static void udp_send(struct wg_port *port, struct wg_batch *b)
             batch_drop(b, p, WG_DROP_too_big);
             continue;
         }
+        if (p->ep >= b->endpoints) {
+            batch_drop(b, p, WG_DROP_no_endpoint);
+            continue;
+        }
         if (first[p->ep] == UINT16_MAX)
             first[p->ep] = i;
         else
