@@ -35,6 +35,11 @@ def test_program(kind, name):
     make(f"{kind}-{name}")
 
 
+def test_no_part_of_a_key_stays_on_a_stack():
+    """F1: of a thread that sleeps or has returned, with each backend and both compilers."""
+    make("burn")
+
+
 def test_group_of_pumps_under_thread_sanitizer():
     make("threads")
 
