@@ -45,7 +45,8 @@ class Planted:
     def prefix(self, **environment) -> list[str]:
         """Runs what follows in the planted directory and environment."""
         words = [f"{k}={v}" for k, v in (self.environment | environment).items()]
-        return ["/usr/bin/env", "-C", str(self.directory), *words]
+        bare = [w for name in ("PYTHONNOUSERSITE", "PYTHONSAFEPATH") for w in ("-u", name)]  # ours, of make test
+        return ["/usr/bin/env", "-C", str(self.directory), *bare, *words]
 
     def seen(self) -> list[str]:
         return self.ran.read_text().split("\n") if self.ran.exists() else []
