@@ -317,6 +317,20 @@ def test_adopted_descriptors(sites):
     wait_until(lambda: process.poll() == 0, 5, "the daemon ends")
 
 
+def test_of_roots_rights_only_three_stay(sites):
+    """CAP_NET_BIND_SERVICE, CAP_NET_BROADCAST and CAP_NET_ADMIN (10 to 12), in every thread; its
+    memory is locked. They are enough for all that `wg set` can ask."""
+    pid = sites.a.process.pid
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        status = dict(line.split(":", 1) for line in (task / "status").read_text().splitlines())
+        assert {k: int(status[k], 16) for k in ("CapEff", "CapPrm", "CapBnd", "CapAmb", "CapInh")} == {
+            "CapEff": 7 << 10, "CapPrm": 7 << 10, "CapBnd": 7 << 10, "CapAmb": 0, "CapInh": 0}
+        assert status["NoNewPrivs"].strip() == "1"
+    assert int(dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())["VmLck"].split()[0]) > 1000
+    sites.a.wg("set", "listen-port", "81", "fwmark", "0x80000001")
+    assert sites.a.host.udp_open(81) and reaches(sites)
+
+
 def test_no_core_dumps_and_not_dumpable(sites):
     limits = Path(f"/proc/{sites.a.process.pid}/limits").read_text()
     assert re.search(r"Max core file size +0 +0 ", limits)

@@ -1,6 +1,6 @@
 """What surrounds a tunnel in its process: environment, logging, hardening, signals."""
 
-import ctypes
+import contextlib
 import logging
 import os
 import resource
@@ -13,17 +13,28 @@ from wgpy.loop import Loop
 from wgpy.daemon.pumps import discovery, environment_number, max_peers, queues
 from wgpy.daemon.standalone import Standalone
 from wgpy.errors import HostError
+from wgpy.isolate import jail, kernel
 from wgpy.red import tun
 
-_PR_SET_DUMPABLE = 4
 _LEVELS = {"": logging.WARNING, "verbose": logging.DEBUG, "debug": logging.DEBUG,
            "info": logging.INFO, "error": logging.ERROR, "silent": logging.CRITICAL + 1}
 
 
 def harden() -> None:
-    """No core dumps, and no reading of this process's memory by others of its user."""
+    """No core dumps, no reading of this process's memory by others of its user, and no key
+    in swap, as far as the limit on locked memory allows."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
+    kernel.prctl(kernel.PR_SET_DUMPABLE, 0)
+    with contextlib.suppress(OSError):
+        jail.lock_memory()
+
+
+def give_up_rights() -> None:
+    """Of root's rights those stay that sockets and the TUN need as long as the tunnel lives:
+    marks and buffers, ports below 1024, and news of other network namespaces. For threads that are made afterwards. OSError."""
+    kernel.drop_capabilities(keep=1 << kernel.CAP_NET_ADMIN | 1 << kernel.CAP_NET_BIND_SERVICE
+                             | 1 << kernel.CAP_NET_BROADCAST)
+    kernel.prctl(kernel.PR_SET_NO_NEW_PRIVS, 1)
 
 
 def log_to_stderr(name: str) -> None:
@@ -44,6 +55,7 @@ class Process:
         device = tun.create(name) if adopted is None else tun.adopt(adopted)
         self.loop = Loop()
         try:
+            give_up_rights()
             self.tunnel = Standalone(self.loop, device, queues(), os.environ.get("WGPY_AEAD") or None,
                                      discovery(), max_peers())
         except BaseException:

@@ -67,7 +67,7 @@ def enter(room: str, uid: int, as_root: Callable[[], None]) -> None:
     as_root()
     if room == "crypto":
         with step("locked memory"):
-            _lock_memory()
+            lock_memory()
     with step("a user namespace"):
         _own_user_namespace(uid)
     kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGKILL)
@@ -94,7 +94,7 @@ def lock(room: str, writable: Iterable[int] = ()) -> None:
         seccomp.allow_only(room, writable)
 
 
-def _lock_memory() -> None:
+def lock_memory() -> None:
     """No key goes to swap: all memory, and what comes later too where the limit on
     locked memory can be lifted; a room without that right would run out of memory."""
     try:

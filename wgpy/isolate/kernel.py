@@ -13,6 +13,7 @@ MS_BIND, MS_REC, MS_PRIVATE = 4096, 16384, 1 << 18
 MNT_DETACH = 2
 PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_CAPBSET_DROP, PR_SET_CHILD_SUBREAPER = 1, 4, 24, 36
 PR_SET_NO_NEW_PRIVS, PR_CAP_AMBIENT = 38, 47
+CAP_SETPCAP, CAP_NET_BIND_SERVICE, CAP_NET_BROADCAST, CAP_NET_ADMIN = 8, 10, 11, 12
 _PR_CAP_AMBIENT_CLEAR_ALL = 4
 MCL_CURRENT, MCL_FUTURE, MCL_ONFAULT = 1, 2, 4
 _CAPABILITY_VERSION_3 = 0x20080522
@@ -74,19 +75,23 @@ def secret_memory(name: str, size: int) -> int:
     return fd
 
 
-def drop_capabilities() -> None:
-    """Empties the bounding, ambient, permitted, effective and inheritable sets."""
-    with_cap = True
-    cap = 0
-    while with_cap:
-        try:
-            prctl(PR_CAPBSET_DROP, cap)
-            cap += 1
-        except OSError:
-            with_cap = False
-    prctl(PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL)
+def drop_capabilities(keep: int = 0) -> None:
+    """Empties the bounding, ambient, permitted, effective and inheritable sets, but for
+    those of the set `keep` that are held: they stay bounding, permitted and effective."""
     header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0)
-    _call(_libc.capset, header, (ctypes.c_uint32 * 6)())
+    held = (ctypes.c_uint32 * 6)()  # effective, permitted, inheritable; then their upper halves
+    _call(_libc.capget, header, held)
+    kept = keep & (held[1] | held[4] << 32)
+    if held[0] >> CAP_SETPCAP & 1:
+        for cap in range(64):
+            if not keep >> cap & 1:
+                try:
+                    prctl(PR_CAPBSET_DROP, cap)
+                except OSError:  # the kernel knows no more
+                    break
+    prctl(PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL)
+    low, high = kept & 0xFFFFFFFF, kept >> 32
+    _call(_libc.capset, header, (ctypes.c_uint32 * 6)(low, low, 0, high, high, 0))
 
 
 def landlock_everything() -> int:
