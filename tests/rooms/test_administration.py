@@ -107,7 +107,7 @@ def test_a_new_site_comes_without_the_others_going(node):
 def ruleset(node) -> list[str]:
     """Of black and red, without what sets have learnt of packets."""
     listed = [node.inside(room, "nft", "-s", "list", "ruleset").stdout for room in ("black", "red")]
-    return [re.sub(r"(flags dynamic[^}]*?)elements = \{[^}]*\}\s*", r"\1", text) for text in listed]
+    return [" ".join(re.sub(r"(flags dynamic[^}]*?)elements = \{[^}]*\}", r"\1", text).split()) for text in listed]
 
 
 @pytest.mark.parametrize("change, reason", [
@@ -139,8 +139,10 @@ def test_status_metrics_and_views(node):
     document = wait_until(told, 10, "peers are in status.json", interval=0.3)
     assert document["rooms"]["crypto"]["status"]["peers"][0]["name"] == "b"
     assert document["firewall"]["red"].keys() >= {"not_permitted", "protected_in_clear"}
-    frame = node.run("top", "a", "--once")
-    assert "red → crypto" in frame and "b " in frame and "ready" in frame
+    def shows_all():
+        frame = node.run("top", "a", "--once")
+        return "red → crypto" in frame and "b " in frame and "ready" in frame
+    wait_until(shows_all, 10, "top shows rings, peers and rooms", interval=0.3)
     def causes():  # another test's restart may have cost an initiation, which is repeated after 5 s
         return [f["cause"] for f in json.loads(node.run("why", "b", "--node", "a", "--json"))]
     wait_until(lambda: causes()[-1] == "up", 12, "why says that b is up", interval=0.3)
