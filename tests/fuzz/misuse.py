@@ -33,7 +33,7 @@ MODULES = {
 }
 CLASSES = {
     "Port": (), "Stage": (), "GateStage": (), "CryptoStage": (), "Gate": ("port",),
-    "TunPort": ("fd", "merge_tcp=flag", "merge_udp=flag"), "UdpPort": ("fd", "fd", "gso=flag"),
+    "TunPort": ("fd", "merge_tcp=flag", "merge_udp=flag", "bare=flag"), "UdpPort": ("fd", "fd", "gso=flag"),
     "MemoryPort": ("repeat=flag", "discard=flag"),
     "RingOut": ("area", "page", "bell", "bell", "datagrams=flag"),
     "RingIn": ("page", "area", "bell", "bell", "datagrams=flag"),
@@ -46,7 +46,7 @@ METHODS = {
     "notice_fd": (), "aead": (), "handshake_depth": (), "seal_stage": ("few", "number"), "open_stage": ("few",),
     "set_public_key": ("key",), "add_peer": (), "remove_peer": ("slot",), "set_endpoint": ("slot", "endpoint"),
     "endpoint": ("slot",), "clear_source": ("slot",), "allow": ("slot", "address", "few"),
-    "disallow": ("slot", "address", "few"), "disallow_all": ("slot",), "allowed": ("slot",), "lookup": ("address",),
+    "disallow": ("slot", "address", "few"), "disallow_all": ("slot",), "prefixes": (), "prefix_count": (), "lookup": ("address",),
     "install": ("slot", "local_index=number", "remote_index=number", "send_key=key", "receive_key=key",
                 "initiator=flag", "now=number"),
     "live_indices": ("slot",), "expire": ("slot", "number"), "wipe": ("slot",), "set_counter": ("slot", "number"),
