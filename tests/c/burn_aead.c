@@ -2,8 +2,7 @@
  * key: no word of a transport key, no 8 bytes of a packet's Poly1305 key. With every AEAD
  * backend that this processor has, sealing and opening 1 to 64 packets; built as released. */
 #include "burn.h"
-#include "one_plane.h"
-#include "pump.h"
+#include "pumps.h"
 
 #include <openssl/evp.h>
 #include <sys/mman.h>
@@ -125,14 +124,7 @@ static void work(const struct wg_aead *aead, uint32_t threads, bool opens)
     source = (struct source){{.receive = receive, .fds = {-1, -1}}, opens, threads > 1, threads > 1 && !opens ? 6 : 1};
     sink = (struct sink){{.send = send, .fds = {-1, -1}}, 0};
     uint32_t expected = packets * source.batches;
-    memset(stages, 0, sizeof stages);
-    for (uint32_t i = 0; i < threads; i++) {
-        if (opens)
-            open_stage_init(&stages[i], plane, i);
-        else
-            seal_stage_init(&stages[i], plane, i, 1420);
-        CHECK(pump_init(&pump[i], &source.port, &stages[i].stage, &sink.port) == 0);
-    }
+    pumps_init(pump, stages, threads, opens, &source.port, &sink.port);
     if (threads > 1)
         group_init(&group, pump, threads);
     for (uint32_t i = 0; i < threads; i++) {

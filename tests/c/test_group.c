@@ -1,8 +1,7 @@
 /* A group of pumps sends in the order of receipt, shares only what is worth it, loses and
  * repeats nothing while the control thread changes peers and keys, and ends as a whole.
  * Also run under ThreadSanitizer. */
-#include "one_plane.h"
-#include "pump.h"
+#include "pumps.h"
 
 #include <errno.h>
 #include <unistd.h>
@@ -139,14 +138,7 @@ static void make(bool opens)
     plane->aead = &watched;
     source = (struct source){.port = {.receive = receive, .fds = {-1, -1}}, .more = true, .datagrams = opens};
     sink = (struct sink){.port = {.send = send, .service = service, .fds = {-1, -1}}, .opened = opens};
-    memset(stages, 0, sizeof stages);
-    for (uint32_t i = 0; i < K; i++) {
-        if (opens)
-            open_stage_init(&stages[i], plane, i);
-        else
-            seal_stage_init(&stages[i], plane, i, 1420);
-        CHECK(pump_init(&pump[i], &source.port, &stages[i].stage, &sink.port) == 0);
-    }
+    pumps_init(pump, stages, K, opens, &source.port, &sink.port);
     group_init(&group, pump, K);
     for (uint8_t i = 0; i < PEERS; i++)
         install(add_peer(i), i);

@@ -178,3 +178,11 @@ def pings(ns: Netns, target: str, source: str = "") -> bool:
     return ns.run(*argv, check=False).returncode == 0
 
 
+def dhcp_passes(house) -> None:
+    """A client in black and a server outside hear each other, with a WAN that asks for its address."""
+    house.load(SMALL.replace('["192.0.2.10/24", "2001:db8::10/64"]', '"dhcp"')
+               .replace('gateway = ["192.0.2.1", "2001:db8::1"]', ""))
+    with bound(house.black, "0.0.0.0", 68) as client, bound(house.out, "192.0.2.1", 67) as server:
+        client.sendto(b"request", ("192.0.2.1", 67))
+        server.sendto(b"ack", server.recvfrom(99)[1])
+        assert client.recv(99) == b"ack"

@@ -9,7 +9,6 @@ import pytest
 from scapy.layers.inet import ICMP, IP, UDP
 from scapy.layers.inet6 import ICMPv6PacketTooBig, IPv6
 from wgpy.lab.encryptors import Pair
-from wgpy.lab.netns import wait_until
 from wgpy.lab.traffic import ping
 from wgpy.lab.two_sites import INSIDE4, OUTSIDE4, OUTSIDE6, TwoSites
 from wgpy.lab.wire import Capture

@@ -1,6 +1,5 @@
 """F9: the source archive is complete, and the wheel built from it works where the
 source tree is not."""
-import sys
 import sysconfig
 import tarfile
 import venv

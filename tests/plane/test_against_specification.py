@@ -71,9 +71,9 @@ class Twin:
         for slot in self.slots:
             for view in ("stats", "activity", "endpoint"):
                 self.both(view, slot)
-            for view in ("live_indices", "allowed"):
-                one, other = (getattr(p, view)(slot) for p in (self.node.plane, self.spec))
-                assert sorted(one) == sorted(other)
+            assert sorted(self.node.plane.live_indices(slot)) == sorted(self.spec.live_indices(slot))
+        one, other = ({slot: sorted(held) for slot, held in p.prefixes().items()} for p in (self.node.plane, self.spec))
+        assert one == other and self.node.plane.prefix_count == self.spec.prefix_count
 
     # operations
 

@@ -23,9 +23,9 @@ def test_a_refused_prefix_holds_no_lock(plane):
                 change(0, address, 8)
         with pytest.raises((TypeError, ValueError)):
             plane.lookup(address)
-    assert plane.allowed(0) == []
+    assert plane.prefixes() == {}
     plane.allow(0, bytes(4), 8)  # would wait for ever for what was left locked
-    assert plane.allowed(0) == [(bytes(4), 8)]
+    assert plane.prefixes() == {0: [(bytes(4), 8)]}
 
 
 def test_numbers_are_not_cut(plane):

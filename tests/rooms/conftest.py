@@ -18,3 +18,13 @@ def small(tmp_path_factory):
         yield pair.start()
     finally:
         pair.close()
+
+
+@pytest.fixture
+def pair(tmp_path):
+    """Not started."""
+    pair = Pair(tmp_path)
+    try:
+        yield pair
+    finally:
+        pair.close()

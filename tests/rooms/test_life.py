@@ -10,20 +10,11 @@ import sys
 import time
 
 import pytest
-from rooms.nodes import MARKER, ROOMS, Pair, Watch
+from rooms.nodes import MARKER, ROOMS, Watch
 from wgpy.lab.netns import wait_until
 from wgpy.lab.traffic import ping
 
 pytestmark = pytest.mark.netns
-
-
-@pytest.fixture
-def pair(tmp_path):
-    pair = Pair(tmp_path)
-    try:
-        yield pair
-    finally:
-        pair.close()
 
 
 def links(node):

@@ -5,7 +5,7 @@ import json
 import time
 
 import pytest
-from rooms.nodes import WEB, Pair
+from rooms.nodes import WEB
 from wgpy.lab.netns import Netns, wait_until
 from wgpy.lab.traffic import ping
 
@@ -13,15 +13,6 @@ pytestmark = pytest.mark.netns
 # net.ipv4.neigh.default.gc_thresh3 as Linux sets it, and half as many again
 FLOOD = 1536
 MAC = "02:00:5e:10:00:01"
-
-
-@pytest.fixture
-def pair(tmp_path):
-    pair = Pair(tmp_path)
-    try:
-        yield pair
-    finally:
-        pair.close()
 
 
 def neighbour(node, address: str) -> dict:

@@ -51,9 +51,6 @@ class FakePlane:
     def disallow_all(self, slot):
         self.slots[slot]["allowed"].clear()
 
-    def allowed(self, slot):
-        return list(self.slots[slot]["allowed"])
-
     def prefixes(self):
         return {slot: list(facts["allowed"]) for slot, facts in self.slots.items() if facts["allowed"]}
 

@@ -60,7 +60,7 @@ class Judge:
     machine sleeps."""
 
     def __init__(self, now: float):
-        self._began = self._at = now
+        self._at = now
         self._chance, self._halted = 0.0, 0
         self._waiting_since: float | None = now  # it has to get ready
         self._limit, self._before = STARTING, None

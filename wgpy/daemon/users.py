@@ -9,9 +9,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from wgpy.errors import HostError
+from wgpy.isolate.room import MODULES
 
 DIRECTORY = Path("/run/wgpy-users")
-ROOMS = ("black", "crypto", "red")
+ROOMS = tuple(MODULES)
 _FIRST, _BLOCKS, _BLOCK = 0x77670000, 4096, 4
 
 

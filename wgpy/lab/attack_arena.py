@@ -55,15 +55,28 @@ def _host(peer: Tunnel) -> str:
     return peer.addresses[0]
 
 
+def _attach(internet: Internet, ns: Netns, name: str, number: int) -> None:
+    home = uplink(number)
+    internet.attach(ns, name, home)
+    ns.batch(f"address add {home.address}/24 dev {WAN}", f"link set {WAN} up", f"route add default via {home.gateway}")
+
+
+@contextmanager
+def _dropping(ns, hook: str, source: str):
+    """Inside, a namespace's kernel drops what the source sends to the target."""
+    ns.run("nft", "-f", "-", input=_DROP_GREEDY.format(hook=hook, source=source, port=PORT))
+    try:
+        yield
+    finally:
+        ns.run("nft", "delete", "table", "inet", "greedy")
+
+
 class Standalone:
     """A daemon; `host` is where the peer's traffic ends."""
 
     def __init__(self, internet: Internet, impl: Implementation | str, peers: dict[str, Tunnel], stack: ExitStack):
         self.ns = self.host = stack.enter_context(Netns("target"))
-        internet.attach(self.ns, "target", uplink(_TARGET))
-        home = uplink(_TARGET)
-        self.ns.batch(f"address add {home.address}/24 dev {WAN}", f"link set {WAN} up",
-                      f"route add default via {home.gateway}")
+        _attach(internet, self.ns, "target", _TARGET)
         self.ns.run("nft", "-f", "-", input=_DROP_PORT)
         self.tunnel = Tunnel(self.ns, impl, port=PORT, addresses=(f"{INNER.format(_TARGET)}/32",), peers=tuple(
             PeerConfig(p.public_key, (_host(p),)) for p in peers.values()))
@@ -74,11 +87,8 @@ class Standalone:
 
     @contextmanager
     def kernel_drops(self, source: str):
-        self.ns.run("nft", "-f", "-", input=_DROP_GREEDY.format(hook="input", source=source, port=PORT))
-        try:
+        with _dropping(self.ns, "input", source):
             yield
-        finally:
-            self.ns.run("nft", "delete", "table", "inet", "greedy")
 
     def pids(self) -> list[int]:
         return [self.tunnel.process.pid]
@@ -117,11 +127,8 @@ class Encryptor:
     @contextmanager
     def kernel_drops(self, source: str):
         """One hop earlier than black, whose rules are watched."""
-        self.internet.run("nft", "-f", "-", input=_DROP_GREEDY.format(hook="forward", source=source, port=PORT))
-        try:
+        with _dropping(self.internet, "forward", source):
             yield
-        finally:
-            self.internet.run("nft", "delete", "table", "inet", "greedy")
 
     def pids(self) -> list[int]:
         return [self.node.process.pid, *filter(None, map(self.node.pid, ROOMS))]
@@ -149,7 +156,7 @@ class Arena:
             self.target = (Encryptor(self.internet, peers, stack) if implementation == "encryptor"
                            else Standalone(self.internet, implementation, peers, stack))
             self.stranger = stack.enter_context(Netns("stranger"))
-            self._attach(self.stranger, "stranger", _STRANGER)
+            _attach(self.internet, self.stranger, "stranger", _STRANGER)
             self.inner = INNER.format(_TARGET)
             for tunnel in peers.values():
                 tunnel.peers = (PeerConfig(self.target.public_key, (f"{self.inner}/32",),
@@ -162,14 +169,8 @@ class Arena:
 
     def _peer(self, name: str, number: int, stack: ExitStack) -> Tunnel:
         ns = stack.enter_context(Netns(name))
-        self._attach(ns, name, number)
+        _attach(self.internet, ns, name, number)
         return Tunnel(ns, "wgpyd", port=PORT, addresses=(f"{INNER.format(number)}/32",))
-
-    def _attach(self, ns: Netns, name: str, number: int) -> None:
-        home = uplink(number)
-        self.internet.attach(ns, name, home)
-        ns.batch(f"address add {home.address}/24 dev {WAN}", f"link set {WAN} up",
-                 f"route add default via {home.gateway}")
 
     def __enter__(self) -> "Arena":
         return self

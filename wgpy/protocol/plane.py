@@ -118,9 +118,6 @@ class Plane:
     def disallow_all(self, slot: int) -> None:
         self._ips.remove_owner(slot)
 
-    def allowed(self, slot: int) -> list[tuple[bytes, int]]:
-        return self._ips.of(slot)
-
     def prefixes(self) -> dict[int, list[tuple[bytes, int]]]:
         return {slot: held for slot in self._peers if (held := self._ips.of(slot))}
 

@@ -4,7 +4,6 @@
 #include <sys/random.h>
 
 #include "plane.h"
-#include "siphash.h"
 
 enum { MACS = 2 * WG_MAC };
 
@@ -85,12 +84,10 @@ static bool take_nonce(struct wg_admission *a, uint8_t out[WG_XNONCE])
     return true;
 }
 
-/* What a message without a valid MAC2 gets under load. */
+/* Of the replies in the lane. */
 static _Atomic uint16_t *waiting_of(struct wg_admission *a, const struct wg_endpoint *e)
 {
-    uint64_t address = 0;
-    memcpy(&address, e->addr, e->family == 4 ? 4 : 8);
-    return &a->waiting[siphash(a->limiter.seed, address, e->family) % WG_REPLY_SOURCES];
+    return &a->waiting[origin_place(a->limiter.seed, origin_of(e), WG_REPLY_SOURCES)];
 }
 
 void admission_pop_reply(struct wg_plane *p)
@@ -99,6 +96,7 @@ void admission_pop_reply(struct wg_plane *p)
     lane_pop(&p->replies);
 }
 
+/* What a message without a valid MAC2 gets under load. */
 static enum wg_drop demand_cookie(struct wg_plane *p, const uint8_t *message, uint32_t len,
                                   const struct wg_endpoint *from, const uint8_t cookie[WG_MAC], uint64_t now)
 {
@@ -115,10 +113,11 @@ static enum wg_drop demand_cookie(struct wg_plane *p, const uint8_t *message, ui
         return WG_DROP_cookie_lane;
     memcpy(reply + 4, message + 4, 4); /* their sender index */
     if (!take_nonce(a, reply + 8) ||
-        !a->macs->seal(a->sealer, a->cookie_key, reply + 8, cookie, message + len - MACS, reply + 8 + WG_XNONCE) ||
-        lane_put(&p->replies, reply, sizeof reply, WG_NO_PEER, WG_HANDSHAKE_TOS, from))
+        !a->macs->seal(a->sealer, a->cookie_key, reply + 8, cookie, message + len - MACS, reply + 8 + WG_XNONCE))
         return WG_DROP_cookie_lane;
+    /* counted before it can be taken out; whoever puts holds the lock, so there is still room */
     atomic_fetch_add_explicit(waiting, 1, memory_order_relaxed);
+    lane_put(&p->replies, reply, sizeof reply, WG_NO_PEER, WG_HANDSHAKE_TOS, from);
     wake(&p->seal_waker);
     return WG_DROP_cookie_demanded;
 }

@@ -1,18 +1,14 @@
 #include "gate.h"
 
-#include "siphash.h"
-
 /* --- sources --- */
 
 /* The source's place, or that of the one which is preferred for the shortest time. */
-static struct wg_gate_source *find(struct wg_gate *g, const struct wg_endpoint *e, bool *found)
+static struct wg_gate_source *find(struct wg_gate *g, struct wg_origin s, bool *found)
 {
-    uint64_t address = 0;
-    memcpy(&address, e->addr, e->family == 4 ? 4 : 8);
-    uint32_t set = (uint32_t)siphash(g->seed, address, e->family) % (WG_GATE_SOURCES / WG_GATE_WAYS);
-    struct wg_gate_source *way = &g->source[set * WG_GATE_WAYS], *oldest = way;
+    struct wg_gate_source *way = &g->source[origin_place(g->seed, s, WG_GATE_SOURCES / WG_GATE_WAYS) * WG_GATE_WAYS];
+    struct wg_gate_source *oldest = way;
     for (int i = 0; i < WG_GATE_WAYS; i++) {
-        *found = way[i].family == e->family && way[i].address == address;
+        *found = same_origin(way[i].of, s);
         if (*found)
             return &way[i];
         if (way[i].preferred_until < oldest->preferred_until)
@@ -24,21 +20,18 @@ static struct wg_gate_source *find(struct wg_gate *g, const struct wg_endpoint *
 static bool is_preferred(struct wg_gate *g, const struct wg_endpoint *e, uint64_t now)
 {
     bool found;
-    const struct wg_gate_source *s = find(g, e, &found);
-    return found && s->preferred_until > now;
+    const struct wg_gate_source *place = find(g, origin_of(e), &found);
+    return found && place->preferred_until > now;
 }
 
 static void prefer(struct wg_gate *g, const struct wg_endpoint *e, uint64_t now)
 {
     bool found;
-    struct wg_gate_source *s = find(g, e, &found);
-    if (!found) {
-        if (s->preferred_until > now)
-            count(&g->evicted, 1);
-        *s = (struct wg_gate_source){.family = e->family};
-        memcpy(&s->address, e->addr, e->family == 4 ? 4 : 8);
-    }
-    s->preferred_until = now + WG_GATE_PREFERRED;
+    struct wg_origin s = origin_of(e);
+    struct wg_gate_source *place = find(g, s, &found);
+    if (!found && place->preferred_until > now)
+        count(&g->evicted, 1);
+    *place = (struct wg_gate_source){.of = s, .preferred_until = now + WG_GATE_PREFERRED};
 }
 
 static uint32_t message_type(const uint8_t *d, uint32_t len)

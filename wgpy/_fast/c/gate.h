@@ -12,6 +12,7 @@
 #define WG_GATE_H
 
 #include "port.h"
+#include "origin.h"
 
 #include <pthread.h>
 
@@ -23,9 +24,8 @@ enum {
 #define WG_GATE_PREFERRED WG_REJECT_AFTER_TIME /* no session lives longer */
 
 struct wg_gate_source {
-    uint64_t address;          /* IPv4 address or IPv6 prefix, as bytes */
+    struct wg_origin of;
     uint64_t preferred_until;  /* ns */
-    uint8_t family;            /* 0: free */
 };
 
 struct wg_gate {
@@ -37,8 +37,7 @@ struct wg_gate {
     struct wg_gate_source source[WG_GATE_SOURCES];
 };
 
-/* `seed` is random and secret: it keeps sources from being made to collide. `sink` is where
- * the gate's pump sends to. */
+/* `seed` as origin.h wants it; `sink` is where the gate's pump sends to. */
 void gate_init(struct wg_gate *, const uint64_t seed[2], struct wg_port *sink);
 void gate_free(struct wg_gate *);
 

@@ -4,7 +4,7 @@
 #ifndef WG_RATELIMIT_H
 #define WG_RATELIMIT_H
 
-#include "batch.h"
+#include "origin.h"
 
 enum { WG_LIMIT_RATE = 20, WG_LIMIT_BURST = 5, WG_LIMIT_SOURCES = 8192, WG_LIMIT_WAYS = 8 };
 
@@ -20,12 +20,11 @@ static inline bool budget_take(uint64_t *full_at, uint32_t rate, uint32_t burst,
 }
 
 struct wg_limited {
-    uint64_t address;  /* IPv4 address or IPv6 prefix, as bytes */
+    struct wg_origin of;
     uint64_t full_at;
-    uint8_t family;    /* 0: free */
 };
 struct wg_limiter {
-    uint64_t seed[2];  /* random and secret: keeps sources from being made to collide */
+    uint64_t seed[2];
     struct wg_limited source[WG_LIMIT_SOURCES];
 };
 

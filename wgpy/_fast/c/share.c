@@ -10,19 +10,29 @@ static void window_add(struct wg_window *w, uint64_t period, uint64_t n)
     set_relaxed(&w->now, relaxed(&w->now) + n);
 }
 
-static uint64_t window_sum(const struct wg_window *w, uint64_t period)
+struct halves {
+    uint64_t one, other;
+};
+
+static struct halves window_halves(const struct wg_window *w, uint64_t period)
 {
     uint64_t at = relaxed(&w->period);
     if (at + 1 < period)
-        return 0;
-    return relaxed(&w->now) + (at < period ? 0 : relaxed(&w->last));
+        return (struct halves){0};
+    return (struct halves){relaxed(&w->now), at < period ? 0 : relaxed(&w->last)};
+}
+
+static uint64_t window_sum(const struct wg_window *w, uint64_t period)
+{
+    struct halves h = window_halves(w, period);
+    return h.one + h.other;
 }
 
 /* Of a count of those who are there, which the sum would give twice. */
 static uint64_t window_most(const struct wg_window *w, uint64_t period)
 {
-    uint64_t at = relaxed(&w->period), now = relaxed(&w->now), last = at < period ? 0 : relaxed(&w->last);
-    return at + 1 < period ? 0 : now > last ? now : last;
+    struct halves h = window_halves(w, period);
+    return h.one > h.other ? h.one : h.other;
 }
 
 static uint64_t cost(uint64_t bytes, uint64_t packets) { return bytes + packets * WG_PACKET_COST; }
