@@ -1,11 +1,13 @@
 """Builds the two extension modules from Cython and the C core.
 
 `ports` moves bytes and holds no cryptography, so that the black and red rooms
-can be built from it alone; `plane` holds keys, tables and the two stages.
+can be built from it alone; `plane` holds keys, tables and the two stages. Each takes
+whole rooms of the C core; tests/architecture/test_c_rooms.py looks at what is in them.
+WGPY_EXTENSIONS=ports builds that one alone, without libcrypto.
 """
 import os
-import platform
 import sys
+import sysconfig
 from pathlib import Path
 
 from Cython.Build import cythonize
@@ -14,31 +16,32 @@ from setuptools.command.build_ext import build_ext
 
 FAST = Path("wgpy/_fast")
 C = FAST / "c"
+SUITE = Path("wgpy/suite")  # wgpy_suite.h
 
-PORTS_C = ["ip.c", "split.c", "merge.c", "port_tun.c", "port_udp.c", "port_mem.c", "ring_in.c", "ring_out.c", "gate.c",
-           "pump.c"]
-PLANE_C = [
-    "ip.c", "icmp.c", "replay.c", "trie.c", "lane.c", "staged.c", "plane.c", "control.c", "seal.c", "open.c",
-    "share.c", "admission.c", "blake2s.c", "index.c", "macs_wireguard.c", "ratelimit.c",
-    *sorted(p.name for p in C.glob("aead*.c")),
-]
+PORTS_ROOMS = ("core", "ports", "ring")
+PLANE_ROOMS = ("core", "aead", "suite", "plane")
+EXTENSIONS = {"ports": (PORTS_ROOMS, []), "plane": (PLANE_ROOMS, ["crypto"])}  # rooms of C, libraries
+WANTED = os.environ.get("WGPY_EXTENSIONS", "ports plane").split()
+if not WANTED or not set(WANTED) <= EXTENSIONS.keys():
+    sys.exit(f"WGPY_EXTENSIONS: {' '.join(WANTED) or 'nothing'}: name some of {' '.join(EXTENSIONS)}")
 FLAGS = ["-O3", "-std=gnu11", "-pthread", "-fvisibility=hidden", "-fno-strict-aliasing"]
 # The same bytes whichever folder they are built in (F9).
 FLAGS += ["-g0", f"-ffile-prefix-map={Path.cwd()}=."]
 LINK = ["-pthread"]
 if "-fsanitize" not in os.environ.get("CFLAGS", ""):  # sanitizers bring their own
     FLAGS += ["-fstack-protector-strong", "-fstack-clash-protection", "-U_FORTIFY_SOURCE", "-D_FORTIFY_SOURCE=3"]
+    # Of the target, which whoever cross-compiles names in _PYTHON_HOST_PLATFORM.
     FLAGS += {"x86_64": ["-fcf-protection"], "i686": ["-fcf-protection"],
-              "aarch64": ["-mbranch-protection=standard"]}.get(platform.machine(), [])
+              "aarch64": ["-mbranch-protection=standard"]}.get(sysconfig.get_platform().rpartition("-")[2], [])
     LINK += ["-Wl,-z,relro,-z,now", "-Wl,-z,noexecstack"]
 
 
-def extension(name: str, sources: list[str], libraries: list[str]) -> Extension:
+def extension(name: str, rooms: tuple[str, ...], libraries: list[str]) -> Extension:
     return Extension(
         f"wgpy._fast.{name}",
-        [str(FAST / f"{name}.pyx"), *(str(C / s) for s in sources)],
-        include_dirs=[str(C)],
-        depends=[str(h) for h in sorted(C.glob("*.h"))],
+        [str(FAST / f"{name}.pyx"), *(str(c) for room in rooms for c in sorted((C / room).glob("*.c")))],
+        include_dirs=[str(C), str(SUITE)],
+        depends=[str(h) for h in sorted((*C.rglob("*.h"), *SUITE.glob("*.h")))],
         extra_compile_args=FLAGS,
         extra_link_args=LINK,
         libraries=libraries,
@@ -71,7 +74,7 @@ setup(
     cmdclass={"build_ext": BuildExtensions},
     scripts=[launcher("wgpy", "wgpy.cli"), launcher("wgpyd", "wgpy.daemon.wgpyd")],
     ext_modules=cythonize(
-        [extension("ports", PORTS_C, []), extension("plane", PLANE_C, ["crypto"])],
+        [extension(name, *EXTENSIONS[name]) for name in WANTED],
         compiler_directives={"language_level": 3, "embedsignature": True},
         build_dir="build",
     )

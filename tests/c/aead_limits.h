@@ -1,5 +1,5 @@
 /* Poly1305 at its limits, by itself; part of test_aead.c. */
-extern void wide_authenticate(const uint8_t *keys, struct wg_aead_job job[8]);
+extern void wide_authenticate(const uint8_t *keys, struct wgpy_packet job[8]);
 extern void wide_finish(const uint64_t h[3], const uint64_t pad[2], uint64_t tag[2]);
 
 /* RFC 8439 appendix A.3, 7 to 11: carries and the final reduction at their limits. */
@@ -65,7 +65,7 @@ static void test_eight(void)
         {{2, 0, 0}, {m64, 3}, {1, 4}},
     };
     static uint8_t secret[8][64], text[8][MOST + 32], expected[16], got[16];
-    struct wg_aead_job job[8];
+    struct wgpy_packet job[8];
     uint64_t tag[2];
 
     for (size_t i = 0; i < lengthof(ends); i++) {
@@ -80,11 +80,11 @@ static void test_eight(void)
                 secret[i][j] = round & 1 && rnd(2) ? (uint8_t)rnd(256) : 255;
             for (uint32_t j = 0; j < len; j++)
                 text[i][j] = rnd(round & 2 ? 1000 : 3) ? 255 : (uint8_t)rnd(256);
-            job[i] = (struct wg_aead_job){NULL, 0, text[i], text[i], len, 0};
+            job[i] = (struct wgpy_packet){NULL, 0, text[i], len, 0};
         }
         wide_authenticate(secret[0], job);
         for (uint32_t i = 0; i < 8; i++) {
-            const uint32_t len = job[i].len;
+            const uint32_t len = job[i].size;
 
             memcpy(got, text[i] + len, 16);
             memset(text[i] + len, 0, 32);

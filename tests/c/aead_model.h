@@ -3,7 +3,7 @@
 #ifndef AEAD_MODEL_H
 #define AEAD_MODEL_H
 
-#include "aead.h"
+#include "aead/aead.h"
 
 #include <stdlib.h>
 
@@ -116,28 +116,28 @@ static void model_tag(const uint8_t key[32], const uint8_t nonce[12], const uint
     free(padded);
 }
 
-static void model_run(struct wg_aead_job *job, uint32_t n, bool sealing)
+static void model_run(struct wgpy_packet *job, size_t n, bool sealing)
 {
     for (; n; job++, n--) {
         uint8_t nonce[12] = {0}, stream[64] = {0}, tag[16];
 
         put_le64(nonce + 4, job->counter);
         if (!sealing)
-            model_tag(job->ctx, nonce, job->in, job->len, tag);
-        job->ok = sealing || !memcmp(tag, job->in + job->len, 16);
-        for (uint32_t i = 0; job->ok && i < job->len; i++) {
+            model_tag(job->context, nonce, job->data, job->size, tag);
+        job->ok = sealing || !memcmp(tag, job->data + job->size, 16);
+        for (uint32_t i = 0; job->ok && i < job->size; i++) {
             if (i % 64 == 0)
-                model_block(job->ctx, 1 + i / 64, nonce, stream);
-            job->out[i] = job->in[i] ^ stream[i % 64];
+                model_block(job->context, 1 + i / 64, nonce, stream);
+            job->data[i] ^= stream[i % 64];
         }
         if (sealing)
-            model_tag(job->ctx, nonce, job->out, job->len, job->out + job->len);
+            model_tag(job->context, nonce, job->data, job->size, job->data + job->size);
     }
 }
 
 static bool model_supported(void) { return true; }
-static void model_seal(struct wg_aead_job *job, uint32_t n) { model_run(job, n, true); }
-static void model_open(struct wg_aead_job *job, uint32_t n) { model_run(job, n, false); }
+static void model_seal(struct wgpy_packet *job, size_t n) { model_run(job, n, true); }
+static void model_open(struct wgpy_packet *job, size_t n) { model_run(job, n, false); }
 static void model_key_free(void *ctx) { free(ctx); }
 static void *model_key_new(const uint8_t key[WG_KEY])
 {
@@ -149,7 +149,7 @@ static void *model_key_new(const uint8_t key[WG_KEY])
 }
 
 #define AEAD_MODEL(text) \
-    { .name = text, .supported = model_supported, .key_new = model_key_new, \
+    { .name = text, .key_size = WG_KEY, .tag_size = WG_TAG, .supported = model_supported, .key_new = model_key_new, \
       .key_free = model_key_free, .seal = model_seal, .open = model_open }
 
 #endif

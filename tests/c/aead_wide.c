@@ -64,23 +64,23 @@ static inline wide high52(wide a, wide b)
     return (a >> 26 & M26) * (b >> 26 & M26) + (middle(a, b) >> 26) + (bottom(a, b) >> 52);
 }
 
-#include "aead_lanes.h"
+#include "aead/lanes.inc.h"
 
 extern const struct wg_aead aead_wide, aead_wide_ifma;
 LANES_BACKEND(aead_wide_ifma, "wide-ifma", wide_supported);
 
 /* Without those multiplications all goes the general way, since sixteen lanes suit no train. */
-static void plain_seal(struct wg_aead_job *job, uint32_t n) { run(job, n, true); }
-static void plain_open(struct wg_aead_job *job, uint32_t n) { run(job, n, false); }
+static void plain_seal(struct wgpy_packet *job, size_t n) { run(job, (uint32_t)n, true); }
+static void plain_open(struct wgpy_packet *job, size_t n) { run(job, (uint32_t)n, false); }
 const struct wg_aead aead_wide = {
-    .name = "wide", .supported = wide_supported, .key_new = lanes_key_new, .key_free = lanes_key_free,
-    .seal = plain_seal, .open = plain_open,
+    .name = "wide", .key_size = WG_KEY, .tag_size = WG_TAG, .supported = wide_supported,
+    .key_new = lanes_key_new, .key_free = lanes_key_free, .seal = plain_seal, .open = plain_open,
 };
 
-/* Tags behind `out` of eight packets, with Poly1305 keys of the test's choice, each at the
+/* Tags of eight packets, with Poly1305 keys of the test's choice, each at the
  * start of 64 bytes. */
-extern void wide_authenticate(const uint8_t *keys, struct wg_aead_job job[EIGHT]);
-void wide_authenticate(const uint8_t *keys, struct wg_aead_job job[EIGHT])
+extern void wide_authenticate(const uint8_t *keys, struct wgpy_packet job[EIGHT]);
+void wide_authenticate(const uint8_t *keys, struct wgpy_packet job[EIGHT])
 {
     struct mac m;
 

@@ -1,6 +1,6 @@
 /* Nanoseconds a packet, each backend interleaved with OpenSSL; the least of many slices,
  * since the machine does other things too. */
-#include "aead.h"
+#include "aead/aead.h"
 #include "check.h"
 
 #include <time.h>
@@ -19,10 +19,10 @@ static double now(void)
 
 static double slice(const struct wg_aead *aead, void *ctx, uint32_t len, uint32_t n, bool open)
 {
-    struct wg_aead_job job[MOST];
+    struct wgpy_packet job[MOST];
 
     for (uint32_t i = 0; i < n; i++)
-        job[i] = (struct wg_aead_job){ctx, i, memory[i], memory[i], len, 0};
+        job[i] = (struct wgpy_packet){ctx, i, memory[i], len, 0};
     if (open)
         aead->seal(job, n);
     double start = now();

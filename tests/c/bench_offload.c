@@ -1,9 +1,9 @@
 /* Nanoseconds for split and merge of one super-packet, the best of many runs. */
 #include <time.h>
 
-#include "offload.h"
+#include "ports/offload.h"
 #include "packets.h"
-#include "trie.h"
+#include "plane/trie.h"
 
 static double now(void)
 {

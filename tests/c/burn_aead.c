@@ -1,7 +1,7 @@
 /* F1. While a pump's thread sleeps, and after it has returned, its stack holds no part of a
  * key: no word of a transport key, no 8 bytes of a packet's Poly1305 key. With every AEAD
  * backend that this processor has, sealing and opening 1 to 64 packets; built as released. */
-#include "burn.h"
+#include "core/burn.h"
 #include "pumps.h"
 
 #include <openssl/evp.h>
@@ -87,7 +87,7 @@ static struct source source;
 static struct sink sink;
 static struct wg_pump pump[K];
 static struct wg_group group;
-static struct wg_crypto_stage stages[K];
+static union either_stage stages[K];
 static pthread_t thread[K];
 static uint8_t *stack[K];
 
@@ -120,9 +120,9 @@ static void work(const struct wg_aead *aead, uint32_t threads, bool opens)
     pthread_attr_t attr;
     begin(threads, seal_stage_init);
     plane->aead = aead;
-    CHECK(plane_install(plane, add_peer(1), &facts, key, key) == 0);
-    source = (struct source){{.receive = receive, .fds = {-1, -1}}, opens, threads > 1, threads > 1 && !opens ? 6 : 1};
-    sink = (struct sink){{.send = send, .fds = {-1, -1}}, 0};
+    CHECK(plane_install(plane, add_peer(1), &facts, key, key, NULL) == 0);
+    source = (struct source){{.receive = receive, .fds = NO_FDS}, opens, threads > 1, threads > 1 && !opens ? 6 : 1};
+    sink = (struct sink){{.send = send, .fds = NO_FDS}, 0};
     uint32_t expected = packets * source.batches;
     pumps_init(pump, stages, threads, opens, &source.port, &sink.port);
     if (threads > 1)
@@ -149,7 +149,7 @@ static void work(const struct wg_aead *aead, uint32_t threads, bool opens)
 
 /* --- how deep: what differs from the paint that the stack is given --- */
 
-static struct wg_aead_job job[MOST];
+static struct wgpy_packet job[MOST];
 
 static void *dive(void *aead)
 {
@@ -163,7 +163,7 @@ static uint32_t depth(const struct wg_aead *aead)
     void *ctx = aead->key_new(key), *frame;
     pthread_attr_t attr;
     for (uint32_t i = 0; i < packets; i++)
-        job[i] = (struct wg_aead_job){ctx, i, datagrams[i], datagrams[i], sizes[i], 0};
+        job[i] = (struct wgpy_packet){ctx, i, datagrams[i], sizes[i], 0};
     memset(stack[0], 0xa5, STACK);
     CHECK(!pthread_attr_init(&attr) && !pthread_attr_setstack(&attr, stack[0], STACK) &&
           !pthread_create(&thread[0], &attr, dive, (void *)aead) && !pthread_join(thread[0], &frame));

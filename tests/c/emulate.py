@@ -16,6 +16,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests/interop")]
 
 from guest_image import busybox, cpio, libraries, unpacked  # noqa: E402
+
 from wgpy.errors import HostError  # noqa: E402
 
 PACKAGES = "bochs bochs-term bochsbios vgabios isolinux syslinux-common genisoimage"
@@ -48,6 +49,7 @@ ata0-master: type=cdrom, path=cd.iso, status=inserted
 boot: cdrom
 clock: sync=none
 com1: enabled=1, mode=file, dev=serial
+sound: waveoutdrv=dummy, waveindrv=dummy, midioutdrv=dummy
 log: log
 panic: action=fatal
 """
@@ -98,8 +100,8 @@ def main(programs: list[Path]) -> int:
         cd(Path(name), programs)
         text = run(Path(name))
         if LAST not in text:
-            log = (Path(name) / "log").read_text(errors="replace")[-2000:]
-            print(f"{text[-2000:]}\n{log}\nthe emulated machine did not finish", file=sys.stderr)
+            wrote = [(Path(name) / file).read_text(errors="replace")[-2000:] for file in ("log", "screen")]
+            print("\n".join([text[-2000:], *wrote]) + "\nthe emulated machine did not finish", file=sys.stderr)
             return 1
     said = text.replace("\r", "").partition(FIRST + "\n")[2].partition(LAST)[0]
     print(said, end="")

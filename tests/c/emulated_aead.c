@@ -15,13 +15,13 @@ static uint8_t memory[PACKETS][BYTES + WG_TAG + 4];
 /* The least of many runs, since some are interrupted. */
 static void instructions(const struct wg_aead *aead)
 {
-    struct wg_aead_job job[PACKETS];
+    struct wgpy_packet job[PACKETS];
     uint64_t least[2] = {UINT64_MAX, UINT64_MAX};
     void *ctx = aead->key_new(keys[0]);
 
     CHECK(ctx);
     for (uint32_t i = 0; i < PACKETS; i++)
-        job[i] = (struct wg_aead_job){ctx, i, memory[i], memory[i], BYTES, 0};
+        job[i] = (struct wgpy_packet){ctx, i, memory[i], BYTES, 0};
     for (int run = 0; run < RUNS; run++) {
         uint64_t start = __rdtsc();
         aead->seal(job, PACKETS);

@@ -3,7 +3,7 @@
 #define FUZZ_H
 
 #include "check.h"
-#include "wg.h"
+#include "core/wg.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -6,8 +6,8 @@
  * - icmp_unreachable writes a packet with right lengths and checksums that quotes the
  *   input, or nothing, and never answers its own answer. */
 #include "fuzz.h"
-#include "icmp.h"
-#include "ip.h"
+#include "plane/icmp.h"
+#include "core/ip.h"
 #include "packets.h"
 
 static void sums(const uint8_t *p, uint32_t len)

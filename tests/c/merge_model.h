@@ -3,7 +3,7 @@
 #ifndef MERGE_MODEL_H
 #define MERGE_MODEL_H
 
-#include "offload.h"
+#include "ports/offload.h"
 #include "split_model.h"
 
 struct view { /* a packet as the model reads it */

@@ -4,7 +4,7 @@
 #define ONE_PLANE_H
 
 #include "packets.h"
-#include "plane.h"
+#include "plane/stage.h"
 
 static void *null_key_new(const uint8_t key[WG_KEY])
 {
@@ -12,53 +12,73 @@ static void *null_key_new(const uint8_t key[WG_KEY])
     return malloc(1);
 }
 static void null_key_free(void *ctx) { free(ctx); }
-static void null_seal(struct wg_aead_job *job, uint32_t n)
+static void null_seal(struct wgpy_packet *job, size_t n)
 {
     for (; n; job++, n--)
-        memset(job->out + job->len, *(uint8_t *)job->ctx = 0, WG_TAG); /* faults without a key */
+        memset(job->data + job->size, *(uint8_t *)job->context = 0, WG_TAG); /* faults without a key */
 }
-static void refuse_open(struct wg_aead_job *job, uint32_t n)
+static void refuse_open(struct wgpy_packet *job, size_t n)
 {
     for (; n; job++, n--)
         job->ok = 0; /* nothing is authentic */
 }
-static const struct wg_aead null_aead = {.key_new = null_key_new, .key_free = null_key_free, .seal = null_seal,
-                                         .open = refuse_open};
+static const struct wg_aead null_aead = {.key_size = WG_KEY, .tag_size = WG_TAG, .key_new = null_key_new,
+                                         .key_free = null_key_free, .seal = null_seal, .open = refuse_open};
 
-static void null_keys(const uint8_t public_key[32], uint8_t mac1_key[32], uint8_t cookie_key[32])
-{
-    memcpy(mac1_key, public_key, 32);
-    memcpy(cookie_key, public_key, 32);
-}
 /* Short enough to read, and different for other keys and other bytes. */
-static void null_mac(const uint8_t *key, size_t key_len, const uint8_t *in, size_t len, uint8_t out[WG_MAC])
+static void null_mac(const uint8_t *key, size_t key_len, const uint8_t *in, size_t len, uint8_t *out)
 {
-    memset(out, 0x5a, WG_MAC);
-    for (size_t i = 0; i < key_len; i++)
-        out[i % WG_MAC] = (uint8_t)(out[i % WG_MAC] * 3 + key[i]);
-    for (size_t i = 0; i < len; i++)
-        out[i % WG_MAC] = (uint8_t)(out[i % WG_MAC] * 5 + in[i]);
+    uint64_t h = UINT64_C(0xcbf29ce484222325); /* FNV-1a */
+    for (size_t i = 0; i < key_len + len; i++)
+        h = (h ^ (i < key_len ? key[i] : in[i - key_len])) * UINT64_C(0x100000001b3);
+    put_le64(out, h);
+    put_le64(out + 8, ~h);
 }
-static void *null_sealer_new(void) { return malloc(1); }
-static bool null_cookie_seal(void *sealer, const uint8_t *key, const uint8_t *nonce, const uint8_t *cookie,
-                             const uint8_t *mac1, uint8_t *out)
+static void null_prepare(const struct wg_macs *macs, const uint8_t *key, size_t key_len, struct wg_mac_key *made)
 {
-    (void)sealer, (void)key, (void)nonce;
-    memcpy(out, cookie, WG_MAC);
-    memcpy(out + WG_MAC, mac1, WG_MAC);
+    CHECK(key_len == macs->mac_size || key_len == macs->key_size);
+    made->size = (uint32_t)key_len;
+    memcpy(made->byte, key, key_len);
+}
+static bool null_prepared(const struct wg_macs *macs, const struct wg_mac_key *key, const uint8_t *in, size_t len, uint8_t *out)
+{
+    uint8_t mac[16];
+    null_mac(key->byte, key->size, in, len, mac);
+    for (uint32_t i = 0; i < macs->mac_size; i++)
+        out[i] = mac[i % 16];
     return true;
 }
-static const struct wg_macs null_macs = {.keys = null_keys, .mac = null_mac, .sealer_new = null_sealer_new,
-                                         .sealer_free = free, .seal = null_cookie_seal};
+static bool null_keys(const struct wg_macs *macs, const uint8_t *public_key, struct wg_mac_key *mac1_key,
+                      uint8_t cookie_key[WG_KEY_MAX])
+{
+    null_prepare(macs, public_key, macs->key_size, mac1_key);
+    memcpy(cookie_key, public_key, macs->public_size);
+    return true;
+}
+static void *null_sealer_new(void) { return malloc(1); }
+static bool null_cookie_seal(const struct wg_macs *macs, void *sealer, const uint8_t *key, const uint8_t *nonce,
+                             const uint8_t *cookie, const uint8_t *mac1, uint8_t *out)
+{
+    (void)sealer, (void)key, (void)nonce;
+    memcpy(out, cookie, macs->mac_size);
+    memcpy(out + macs->mac_size, mac1, macs->cookie_tag_size);
+    return true;
+}
+#define NULL_MACS(public, mac, key, nonce) \
+    {.public_size = public, .mac_size = mac, .key_size = key, .nonce_size = nonce, .cookie_tag_size = mac, .keys = null_keys, \
+     .prepare = null_prepare, .prepared = null_prepared, .sealer_new = null_sealer_new, .sealer_free = free, \
+     .seal = null_cookie_seal}
+static const struct wg_macs null_macs = NULL_MACS(32, 16, 32, 24);
 
+static const struct wg_macs *macs = &null_macs; /* that the next plane gets */
 static struct wg_plane *plane;
-static struct wg_crypto_stage seal;
+static struct wg_seal_stage seal;
 static struct wg_batch batch;
 
-static inline void begin(uint32_t queues, void (*init)(struct wg_crypto_stage *, struct wg_plane *, uint32_t, uint32_t))
+static inline void begin(uint32_t queues, void (*init)(struct wg_seal_stage *, struct wg_plane *, uint32_t, uint32_t))
 {
     static _Alignas(64) uint8_t bytes[WG_BATCH_BYTES];
-    plane = plane_new(8, 64, queues, &null_aead, &null_macs);
+    plane = plane_new(8, 64, queues, &null_aead, macs);
     CHECK(plane);
     memset(&seal, 0, sizeof seal);
     init(&seal, plane, queues - 1, 1420);

@@ -3,7 +3,7 @@
 #ifndef PACKETS_H
 #define PACKETS_H
 
-#include "batch.h"
+#include "core/batch.h"
 #include "check.h"
 
 enum { ICMP = 1, TCP = 6, UDP = 17, ICMPV6 = 58 };
@@ -52,7 +52,8 @@ struct spec {
     uint16_t id, fragment, window, payload;
     uint32_t seq, ack;
 };
-#define TCP4(...) ((struct spec){.version = 4, .proto = TCP, .flags = ACK, .ttl = 64, .fragment = 0x4000, .window = 512, .options = 3, __VA_ARGS__})
+#define TCP4(...) ((struct spec){.version = 4, .proto = TCP, .flags = ACK, .ttl = 64, .fragment = 0x4000, \
+                                  .window = 512, .options = 3, __VA_ARGS__})
 #define TCP6(...) ((struct spec){.version = 6, .proto = TCP, .flags = ACK, .ttl = 64, .window = 512, .options = 3, __VA_ARGS__})
 #define UDP4(...) ((struct spec){.version = 4, .proto = UDP, .ttl = 64, .fragment = 0x4000, __VA_ARGS__})
 #define UDP6(...) ((struct spec){.version = 6, .proto = UDP, .ttl = 64, __VA_ARGS__})

@@ -4,7 +4,7 @@
 #define RING_PAIR_H
 
 #include "check.h"
-#include "ring.h"
+#include "ring/ring.h"
 
 struct pair {
     size_t size;

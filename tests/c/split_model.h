@@ -2,7 +2,7 @@
 #ifndef SPLIT_MODEL_H
 #define SPLIT_MODEL_H
 
-#include "offload.h"
+#include "ports/offload.h"
 #include "packets.h"
 
 /* Packets lie inside the batch, in order, apart, with head- and tailroom. */

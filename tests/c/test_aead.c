@@ -1,14 +1,14 @@
 /* AEAD backends against RFC 8439, a naive model and OpenSSL. Without OpenSSL for the
  * target (-DNO_OPENSSL) the model stands in for it. AEAD_PACKETS=1000000 makes the
  * random part long. */
-#include "aead.h"
+#include "aead/aead.h"
 #include "aead_model.h"
-#include "aead_poly.h"
+#include "aead/poly.h"
 #include "check.h"
 
 #define lengthof(a) (sizeof(a) / sizeof *(a))
 
-enum { KEYS = 5, BATCH = 64, BATCH_MAX = 100, FILL = 0xa5 };
+enum { KEYS = 5, BATCH = 64, BATCH_MAX = 100 };
 
 extern const struct wg_aead aead_wide, aead_wide_ifma;
 static const struct wg_aead model = AEAD_MODEL("model");
@@ -63,7 +63,7 @@ static void test_sunscreen(const struct wg_aead *aead)
         key[i] = i;
     unhex(sunscreen_sealed, expected);
     CHECK((ctx = aead->key_new(key)));
-    struct wg_aead_job job = {ctx, UINT64_C(0x4a000000), (const uint8_t *)sunscreen, sealed, 114, 0};
+    struct wgpy_packet job = {ctx, UINT64_C(0x4a000000), memcpy(sealed, sunscreen, 114), 114, 0};
     aead->seal(&job, 1);
     CHECK(!memcmp(sealed, expected, 114));
     aead->key_free(ctx);
@@ -72,8 +72,8 @@ static void test_sunscreen(const struct wg_aead *aead)
 /* A batch in exact allocations, so that a sanitizer sees every byte too far. */
 struct batch {
     uint32_t n;
-    struct wg_aead_job job[BATCH_MAX];
-    uint8_t key[BATCH_MAX], in_place[BATCH_MAX];
+    struct wgpy_packet job[BATCH_MAX];
+    uint8_t key[BATCH_MAX];
     uint8_t *plain[BATCH_MAX], *sealed[BATCH_MAX], *memory[BATCH_MAX], *out[BATCH_MAX];
 };
 
@@ -94,14 +94,13 @@ static void make(struct batch *b, const struct wg_aead *reference, void *const *
         uint64_t counter = (uint64_t)rnd(UINT32_MAX) << (rnd(2) ? 32 : 0) | rnd(UINT32_MAX);
 
         b->key[i] = (uint8_t)(rnd(3) ? 0 : rnd(KEYS));
-        b->in_place[i] = (uint8_t)rnd(2);
         b->plain[i] = take(len);
         b->sealed[i] = take(len + WG_TAG);
         b->memory[i] = take(len + WG_TAG + shift);
         b->out[i] = b->memory[i] + shift;
         for (uint32_t j = 0; j < len; j++)
-            b->plain[i][j] = (uint8_t)rnd(256);
-        b->job[i] = (struct wg_aead_job){ctx[b->key[i]], counter, b->plain[i], b->sealed[i], len, 0};
+            b->sealed[i][j] = b->plain[i][j] = (uint8_t)rnd(256);
+        b->job[i] = (struct wgpy_packet){ctx[b->key[i]], counter, b->sealed[i], len, 0};
     }
     reference->seal(b->job, n);
 }
@@ -118,54 +117,49 @@ static void drop(struct batch *b)
 static void check_seal(struct batch *b, const struct wg_aead *aead, void *const *ctx)
 {
     for (uint32_t i = 0; i < b->n; i++) {
-        struct wg_aead_job *job = &b->job[i];
+        struct wgpy_packet *job = &b->job[i];
 
-        job->ctx = ctx[b->key[i]];
-        job->in = b->in_place[i] ? b->out[i] : b->plain[i];
-        job->out = b->out[i];
-        if (b->in_place[i] && job->len)
-            memcpy(b->out[i], b->plain[i], job->len);
+        job->context = ctx[b->key[i]];
+        job->data = b->out[i];
+        if (job->size)
+            memcpy(b->out[i], b->plain[i], job->size);
         job->ok = 2;
     }
     aead->seal(b->job, b->n);
     for (uint32_t i = 0; i < b->n; i++) {
         CHECK(b->job[i].ok == 1);
-        CHECK(!memcmp(b->out[i], b->sealed[i], b->job[i].len + WG_TAG));
+        CHECK(!memcmp(b->out[i], b->sealed[i], b->job[i].size + WG_TAG));
     }
 }
 
 /* Opens what the reference sealed, with a bit flipped in packets for which `spoil` says
- * so: `out` of those must be as it was. */
+ * so: those must be as they were. */
 static void check_open(struct batch *b, const struct wg_aead *aead, bool (*spoil)(uint32_t))
 {
     uint8_t forged[BATCH_MAX], *given[BATCH_MAX];
 
     for (uint32_t i = 0; i < b->n; i++) {
-        struct wg_aead_job *job = &b->job[i];
-        size_t sealed = job->len + WG_TAG;
+        struct wgpy_packet *job = &b->job[i];
+        size_t sealed = job->size + WG_TAG;
 
         forged[i] = spoil(i);
         given[i] = take(sealed);
         memcpy(given[i], b->sealed[i], sealed);
         if (forged[i])
             given[i][rnd((uint32_t)sealed)] ^= (uint8_t)(1u << rnd(8));
-        memset(b->out[i], FILL, sealed);
-        if (b->in_place[i])
-            memcpy(b->out[i], given[i], sealed);
-        job->in = b->in_place[i] ? b->out[i] : given[i];
-        job->out = b->out[i];
+        memcpy(b->out[i], given[i], sealed);
+        job->data = b->out[i];
         job->ok = 2;
     }
     aead->open(b->job, b->n);
     for (uint32_t i = 0; i < b->n; i++) {
-        uint32_t len = b->job[i].len;
+        uint32_t len = b->job[i].size;
 
         CHECK(b->job[i].ok == !forged[i]);
         if (!forged[i]) {
             CHECK(!len || !memcmp(b->out[i], b->plain[i], len));
         } else if (aead != &aead_openssl) {
-            for (uint32_t j = 0; j < len; j++)
-                CHECK(b->out[i][j] == (b->in_place[i] ? given[i][j] : FILL));
+            CHECK(!memcmp(b->out[i], given[i], len));
         }
         free(given[i]);
     }
@@ -236,20 +230,21 @@ static void check_bits(const struct wg_aead *aead, void *const *ctx)
     for (uint32_t bit = 0; bit < 8 * (25 + WG_TAG); bit++) {
         for (uint32_t i = 0; i < 2; i++) {
             memcpy(b.out[i], b.sealed[i], 25 + WG_TAG);
-            b.job[i].in = b.job[i].out = b.out[i];
+            b.job[i].data = b.out[i];
         }
         b.out[1][bit / 8] ^= (uint8_t)(1u << bit % 8);
         aead->open(b.job, 2);
         CHECK(b.job[0].ok && !b.job[1].ok);
     }
     for (uint32_t bit = 0; bit < 64; bit++) {
-        b.job[0].in = b.sealed[0];
+        memcpy(b.out[0], b.sealed[0], 25 + WG_TAG);
         b.job[0].counter ^= UINT64_C(1) << bit;
         aead->open(b.job, 1);
         CHECK(!b.job[0].ok);
         b.job[0].counter ^= UINT64_C(1) << bit;
     }
-    b.job[0].ctx = ctx[(b.key[0] + 1) % KEYS];
+    memcpy(b.out[0], b.sealed[0], 25 + WG_TAG);
+    b.job[0].context = ctx[(b.key[0] + 1) % KEYS];
     aead->open(b.job, 1);
     CHECK(!b.job[0].ok);
     drop(&b);
@@ -271,12 +266,12 @@ static void test_backend(const struct wg_aead *aead, const struct wg_aead *refer
     }
 }
 
-static void broken_seal(struct wg_aead_job *job, uint32_t n)
+static void broken_seal(struct wgpy_packet *job, size_t n)
 {
     model.seal(job, n);
-    job[n - 1].out[0] ^= n > 3;
+    job[n - 1].data[0] ^= n > 3;
 }
-static void gullible_open(struct wg_aead_job *job, uint32_t n)
+static void gullible_open(struct wgpy_packet *job, size_t n)
 {
     model.open(job, n);
     job[0].ok = 1;

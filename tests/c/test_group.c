@@ -10,16 +10,16 @@ enum { K = 4, PEERS = 3, LEN = 64, GENERATIONS = 300, INDICES = PEERS * (GENERAT
 
 static void (*sealing)(uint32_t number); /* called as a batch is sealed whose first packet has that number */
 
-static void watched_seal(struct wg_aead_job *job, uint32_t n)
+static void watched_seal(struct wgpy_packet *job, size_t n)
 {
     if (sealing && n)
-        sealing(get_le32(job->in + 20));
+        sealing(get_le32(job->data + 20));
     null_seal(job, n);
 }
-static void null_open(struct wg_aead_job *job, uint32_t n)
+static void null_open(struct wgpy_packet *job, size_t n)
 {
     for (; n; job++, n--)
-        job->ok = (*(uint8_t *)job->ctx = 1); /* faults without a key */
+        job->ok = (*(uint8_t *)job->context = 1); /* faults without a key */
 }
 static const struct wg_aead watched = {.key_new = null_key_new, .key_free = null_key_free,
                                        .seal = watched_seal, .open = null_open};
@@ -122,22 +122,22 @@ static struct source source;
 static struct sink sink;
 static struct wg_pump pump[K];
 static struct wg_group group;
-static struct wg_crypto_stage stages[K];
+static union either_stage stages[K];
 static pthread_t thread[K];
 
 static void install(uint32_t slot, uint32_t index)
 {
     const uint8_t key[WG_KEY] = {1};
     const struct wg_keypair facts = {.initiator = true, .local = index, .remote = index, .birth = pump_clock()};
-    CHECK(plane_install(plane, slot, &facts, key, key) == 0);
+    CHECK(plane_install(plane, slot, &facts, key, key, NULL) == 0);
 }
 
 static void make(bool opens)
 {
     begin(K, seal_stage_init);
     plane->aead = &watched;
-    source = (struct source){.port = {.receive = receive, .fds = {-1, -1}}, .more = true, .datagrams = opens};
-    sink = (struct sink){.port = {.send = send, .service = service, .fds = {-1, -1}}, .opened = opens};
+    source = (struct source){.port = {.receive = receive, .fds = NO_FDS}, .more = true, .datagrams = opens};
+    sink = (struct sink){.port = {.send = send, .service = service, .fds = NO_FDS}, .opened = opens};
     pumps_init(pump, stages, K, opens, &source.port, &sink.port);
     group_init(&group, pump, K);
     for (uint8_t i = 0; i < PEERS; i++)
@@ -258,7 +258,7 @@ static void renew(uint32_t peer, uint32_t index)
         CHECK(add_peer((uint8_t)peer) == peer);
         break;
     case 1:
-        plane_expire(plane, peer, UINT64_MAX);
+        plane_expire(plane, peer, UINT64_MAX, NULL);
         break;
     }
     usleep(index * 37 % 500);

@@ -1,4 +1,4 @@
-#include "icmp.h"
+#include "plane/icmp.h"
 #include "packets.h"
 
 static uint8_t in[4000], out[1280];
@@ -41,7 +41,8 @@ static void silence4(void)
     static const struct { uint32_t src, dst; bool answered; } pair[] = {
         {0x0a000001, 0xc0a80001, true}, {0x00000000, 0x0a000002, false}, {0x7f000001, 0x0a000002, false},
         {0xe0000001, 0x0a000002, false}, {0xffffffff, 0x0a000002, false}, {0xf0000001, 0x0a000002, false},
-        {0x0a000001, 0xe00000fb, false}, {0x0a000001, 0x7f000001, false}, {0x0a000001, 0x00000000, false}, {0x0a000001, 0xffffffff, false}, {0xdfffffff, 0x0a000002, true},
+        {0x0a000001, 0xe00000fb, false}, {0x0a000001, 0x7f000001, false}, {0x0a000001, 0x00000000, false},
+        {0x0a000001, 0xffffffff, false}, {0xdfffffff, 0x0a000002, true},
     };
     struct spec s = UDP4(.payload = 64);
     uint32_t len = build(in, &s);

@@ -16,7 +16,7 @@ static void lane_of_a_removed_peer(void)
               !lane_put(&plane->to_udp, none, 4, WG_NO_PEER, 0, &elsewhere));
     plane_remove_peer(plane, first);
     CHECK(add_peer(3) == first && counted(&plane->drops[WG_DROP_staged_purged]) == 3);
-    seal.stage.pull(&seal.stage, &batch);
+    seal.base.stage.pull(&seal.base.stage, &batch);
     CHECK(batch.n == 6);
     for (uint32_t i = 0; i < batch.n; i++) {
         CHECK(memcmp(batch.bytes + batch.packet[i].off, i % 2 ? none : kept, 4) == 0);

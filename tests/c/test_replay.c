@@ -1,7 +1,7 @@
 /* RFC 6479 with 8192 bits of which one word is in reuse: window 8128. The cases follow
  * from the semantics that the Linux module's own test also covers. */
 #include "packets.h"
-#include "replay.h"
+#include "plane/replay.h"
 
 enum { WINDOW = 8128 };
 #define LIMIT (UINT64_MAX - 8192) /* 2^64 - 2^13 - 1, REJECT_AFTER_MESSAGES of the paper */

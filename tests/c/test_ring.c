@@ -79,14 +79,15 @@ static void a_full_ring_is_waited_for_once_then_costs_nothing_until_it_moves(voi
     struct pair *p = new_pair(SMALL, false);
     join(p);
     uint64_t start = ms();
-    for (int i = 0; i < 400; i++)
+    for (int i = 0; i < 1400; i++)
         send_one(p, 100, 1);
-    CHECK(p->out.waits == 1 && p->sent->drops[WG_DROP_queue_full] == 400 - 256);
+    CHECK(p->out.waits == 1 && p->sent->drops[WG_DROP_queue_full] == 1400 - 1024);
     CHECK(ms() - start < 2000);
-    CHECK(receive(p) == 256);
-    for (int i = 0; i < 256; i++)
+    for (int i = 0; i < 1024; i += WG_BATCH_PACKETS)
+        CHECK(receive(p) == WG_BATCH_PACKETS);
+    for (int i = 0; i < 1024; i++)
         send_one(p, 100, 1);
-    CHECK(p->sent->drops[WG_DROP_queue_full] == 400 - 256);
+    CHECK(p->sent->drops[WG_DROP_queue_full] == 1400 - 1024);
     send_one(p, 100, 1); /* full again after progress: worth a wait again */
     CHECK(p->out.waits == 2);
     free_pair(p);
@@ -220,7 +221,7 @@ static void bad_places_and_lengths_are_counted_drops(void)
 
 static void a_bad_head_makes_the_consumer_ask_anew(void)
 {
-    const uint32_t bad[] = {1000, UINT32_MAX, 258, 0x80000000};
+    const uint32_t bad[] = {5000, UINT32_MAX, 1026, 0x80000000};
     struct pair *p = new_pair(SMALL, false);
     join(p);
     for (uint32_t i = 0; i < 4; i++) {

@@ -11,13 +11,13 @@ static int hooked_lock(pthread_mutex_t *m)
 }
 #define pthread_mutex_lock hooked_lock
 #define seal_stage_init hooked_seal_stage_init
-#include "seal.c"
+#include "plane/seal.c"
 
 static void install(uint32_t slot, uint32_t index, bool initiator)
 {
     const uint8_t key[WG_KEY] = {1};
     const struct wg_keypair facts = {.initiator = initiator, .local = index, .remote = index, .birth = batch.now};
-    CHECK(plane_install(plane, slot, &facts, key, key) == 0);
+    CHECK(plane_install(plane, slot, &facts, key, key, NULL) == 0);
 }
 
 static void add_packet(uint8_t peer)
@@ -26,7 +26,7 @@ static void add_packet(uint8_t peer)
     memcpy(batch.bytes + batch_append(&batch, sizeof packet)->off, packet, sizeof packet);
 }
 
-static void run(void) { seal.stage.run(&seal.stage, &batch); }
+static void run(void) { seal.base.stage.run(&seal.base.stage, &batch); }
 
 /* Packets that pull took from a staged queue, and the endpoint it found for a handshake
  * datagram, are in the batch when their peer goes, and perhaps another takes its slot. */
@@ -41,7 +41,7 @@ static void peer_removed_between_pull_and_run(bool reused)
     CHECK(lane_put(&plane->to_udp, (const uint8_t *)"hello", 5, slot, 0, NULL) == 0);
     plane_want(plane, slot, WANT_FLUSH);
     batch_reset(&batch);
-    seal.stage.pull(&seal.stage, &batch);
+    seal.base.stage.pull(&seal.base.stage, &batch);
     CHECK(batch.n == 2);
 
     plane_remove_peer(plane, slot);

@@ -2,21 +2,21 @@
  * dropped before the cipher, its oldest first, and the others' none; and nobody can make a
  * peer look greedy with packets that only bear its receiver index. */
 #include "one_plane.h"
-#include "ports.h"
-#include "pump.h"
+#include "ports/ports.h"
+#include "core/pump.h"
 
 enum { GREEDY = 1, MODEST = 2, LEN = 1000, FORGED = 0xbad, BATCHES = 40 };
 
 static uint64_t ciphered; /* packets that the cipher saw */
 
-static void watched_open(struct wg_aead_job *job, uint32_t n)
+static void watched_open(struct wgpy_packet *job, size_t n)
 {
     ciphered += n;
     for (; n; job++, n--)
-        job->ok = get_le32(job->in + 16) != FORGED;
+        job->ok = get_le32(job->data + 16) != FORGED;
 }
 
-static struct wg_crypto_stage stage;
+static struct wg_open_stage stage;
 static uint64_t next_counter[3];
 static const struct wg_aead aead = {.key_new = null_key_new, .key_free = null_key_free, .seal = null_seal,
                                     .open = watched_open};
@@ -38,7 +38,7 @@ static void start(void)
     ciphered = 0;
     for (uint8_t n = GREEDY; n <= MODEST; n++) {
         const struct wg_keypair facts = {.initiator = true, .local = n, .remote = n, .birth = batch.now};
-        CHECK(plane_install(plane, add_peer(n), &facts, key, key) == 0);
+        CHECK(plane_install(plane, add_peer(n), &facts, key, key, NULL) == 0);
     }
 }
 
@@ -70,7 +70,7 @@ static void put(uint8_t peer, uint32_t packets, uint32_t mark)
 static void run(bool pressed)
 {
     batch.pressed = pressed;
-    stage.stage.run(&stage.stage, &batch);
+    stage.base.stage.run(&stage.base.stage, &batch);
     batch.now += WG_SECOND / 1000;
 }
 
@@ -175,6 +175,58 @@ static void forged_packets_make_nobody_greedy(void)
     plane_free(plane);
 }
 
+/* Equal peers are never all greedy, though the sum lacks a little of what they did. */
+static void equal_peers_give_way_to_nobody(void)
+{
+    start();
+    for (int i = 0; i < BATCHES; i++) {
+        batch_reset(&batch);
+        for (int n = 0; n < 100; n++) {
+            put(GREEDY, 1, 0);
+            put(MODEST, 1, 0);
+        }
+        run(true);
+        CHECK(live(0, 200) == 200);
+        plane->share.work.now -= 200 * (LEN + WG_PACKET_COST) / 8;
+    }
+    CHECK(shared() == 0);
+    plane_free(plane);
+}
+
+enum { PERIODS = 500, SPINS = 20000 };
+static _Atomic uint32_t arrived; /* both threads come to every period, and leave it, together */
+
+static void meet(uint32_t times)
+{
+    atomic_fetch_add(&arrived, 1);
+    for (uint32_t spins = 0; atomic_load(&arrived) < 2 * times; spins++)
+        if (spins % SPINS == SPINS - 1)
+            sched_yield();
+}
+
+static void *hear_of_a_peer(void *counts)
+{
+    for (uint32_t i = 1; i <= PERIODS; i++) {
+        meet(2 * i - 1);
+        share_charge(plane, GREEDY - 1, LEN, 1, 2 * i * WG_PRESENT_PERIOD);
+        meet(2 * i);
+        if (counts)
+            CHECK(plane->share.peers.now == 1);
+    }
+    return NULL;
+}
+
+/* Else every peer of a group would seem to have more than its part. */
+static void threads_count_a_peer_once(void)
+{
+    pthread_t other;
+    start();
+    CHECK(pthread_create(&other, NULL, hear_of_a_peer, NULL) == 0);
+    hear_of_a_peer(plane);
+    pthread_join(other, NULL);
+    plane_free(plane);
+}
+
 /* From a queue of which three quarters are one peer's, through the pump. */
 static void pump_notices_that_its_source_is_crowded(void)
 {
@@ -183,7 +235,7 @@ static void pump_notices_that_its_source_is_crowded(void)
     static uint8_t message[LEN];
     start();
     CHECK(port_mem_init(&from, false, false) == 0 && port_mem_init(&to, false, true) == 0);
-    CHECK(pump_init(&pump, &from.port, &stage.stage, &to.port) == 0);
+    CHECK(pump_init(&pump, &from.port, &stage.base.stage, &to.port) == 0);
     for (int round = 0; round < 4; round++) {
         for (uint32_t i = 0; i < WG_MEM_SLOTS; i++) {
             uint8_t peer = i % 4 ? GREEDY : MODEST;
@@ -211,6 +263,8 @@ int main(void)
     whoever_is_alone_gives_way_to_nobody();
     forged_packets_make_nobody_greedy();
     a_flood_of_strangers_makes_nobody_greedy();
+    equal_peers_give_way_to_nobody();
+    threads_count_a_peer_once();
     pump_notices_that_its_source_is_crowded();
     return 0;
 }

@@ -5,7 +5,7 @@
 #include <errno.h>
 
 #include "check.h"
-#include "trie.h"
+#include "plane/trie.h"
 
 enum { MODEL_MAX = 512 };
 struct entry {

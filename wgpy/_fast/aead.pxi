@@ -29,9 +29,13 @@ def aead_backends() -> list:
 
 def aead_measure(str name, uint32_t length, uint32_t packets) -> float:
     """Nanoseconds to seal each of `packets` packets of `length` bytes as one batch."""
+    return measured(_backend(name), length, packets)
+
+
+cdef double measured(const wg_aead *a, uint32_t length, uint32_t packets) except -1:
     if length > WG_PACKET_MAX or not 1 <= packets <= WG_BATCH_PACKETS:
         raise ValueError(f"not measured: {packets} packets of {length} bytes")
-    return measure(_backend(name), length, packets)
+    return measure(a, length, packets)
 
 
 def aead_seal(str name, bytes key not None, uint64_t counter, bytes plaintext not None) -> bytes:
@@ -41,35 +45,27 @@ def aead_seal(str name, bytes key not None, uint64_t counter, bytes plaintext no
 
 def aead_open(str name, bytes key not None, uint64_t counter, bytes sealed not None):
     """The plaintext, or None when the tag is wrong or missing."""
-    return _aead_one(name, key, counter, sealed, False) if len(sealed) >= 16 else None
+    return _aead_one(name, key, counter, sealed, False) if len(sealed) >= WG_TAG else None
 
 
 cdef _aead_one(str name, bytes key, uint64_t counter, bytes data, bint sealing):
     cdef const wg_aead *a = _backend(name)
-    cdef wg_aead_job job
-    if len(key) != 32:
+    if len(key) != WG_KEY:
         raise ValueError("keys have 32 bytes")
-    if len(data) > WG_PACKET_MAX + (0 if sealing else 16):
+    if len(data) > WG_PACKET_MAX + (0 if sealing else WG_TAG):
         raise ValueError(f"packet of {len(data)} bytes")
-    cdef size_t out_len = len(data) + 16 if sealing else len(data) - 16
-    memset(&job, 0, sizeof(job))
-    job.counter, job.in_ = counter, data
-    job.len = <uint32_t>(len(data) if sealing else out_len)
+    cdef size_t out_len = len(data) + WG_TAG if sealing else len(data) - WG_TAG
+    cdef uint32_t length = <uint32_t>(len(data) if sealing else out_len)
+    cdef uint8_t *out = <uint8_t *>malloc(len(data) + WG_TAG)
+    cdef int ret
+    if out == NULL:
+        raise MemoryError
     try:
-        job.out = <uint8_t *>malloc(len(data) + 16)
-        job.ctx = a.key_new(key)
-        if job.out == NULL or job.ctx == NULL:
+        memcpy(out, <const uint8_t *>data, len(data))
+        ret = aead_once(a, key, counter, out, length, sealing)
+        if ret == -ENOMEM:
             raise MemoryError
-        if sealing:
-            a.seal(&job, 1)
-        else:
-            a.open(&job, 1)
-        if sealing and not job.ok:
-            raise MemoryError
-        return <bytes>job.out[:out_len] if job.ok else None
+        return <bytes>out[:out_len] if ret == 0 else None
     finally:
-        if job.ctx != NULL:
-            a.key_free(job.ctx)
-        if job.out != NULL:
-            wipe(job.out, len(data) + 16)
-        free(job.out)
+        wipe(out, len(data) + WG_TAG)
+        free(out)

@@ -1,13 +1,18 @@
 """The C core's batches, ports, stages and pumps, for both extension modules."""
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 
-cdef extern from "wg.h" nogil:
-    enum: WG_BATCH_PACKETS, WG_QUEUES_MAX, WG_NO_PEER, WG_PACKET_MAX, WG_LANE_BYTES
+cdef extern from "core/wg.h" nogil:
+    enum: WG_BATCH_PACKETS, WG_QUEUES_MAX, WG_NO_PEER, WG_PACKET_MAX, WG_KEY, WG_TAG, WG_HEADER, WG_TAILROOM, WG_HANDSHAKE_MAX
+    const uint64_t WG_REJECT_AFTER_TIME
     ctypedef uint64_t wg_counter
     uint64_t counted(const wg_counter *)
     void wipe(void *, size_t)
 
-cdef extern from "batch.h" nogil:
+cdef extern from "core/lengths.h" nogil:
+    struct wg_lengths:
+        uint32_t initiation, response, cookie_reply, overhead
+
+cdef extern from "core/batch.h" nogil:
     enum: WG_DROP_COUNT, WG_SOURCE_NONE, WG_SOURCE_KNOWN
     struct wg_endpoint:
         uint8_t family
@@ -20,16 +25,15 @@ cdef extern from "batch.h" nogil:
     struct wg_batch:
         wg_counter drops[1]
 
-cdef extern from "port.h" nogil:
+cdef extern from "core/port.h" nogil:
     struct wg_port:
         void *receive
         void *send
-        int fds[2]
         wg_counter packets_in, packets_out, bytes_in, bytes_out, calls_in, calls_out
     struct wg_stage:
         void *run
 
-cdef extern from "pump.h" nogil:
+cdef extern from "core/pump.h" nogil:
     struct wg_pump:
         wg_batch batch
         wg_counter batches, sleeps

@@ -1,6 +1,7 @@
 # distutils: language = c
 """Keys, peers and the two stages. The interface is documented in plane.pyi."""
-from libc.errno cimport EINVAL, EMSGSIZE, ENOSPC
+cimport cython
+from libc.errno cimport EINVAL, EMSGSIZE, ENOMEM, ENOSPC
 from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy, memset
@@ -9,65 +10,87 @@ from wgpy._fast.core cimport *
 from wgpy._fast.ports cimport Stage
 
 from wgpy._fast.ports import DROP_TEXTS
-from wgpy.errors import WgpyError
-from wgpy.notices import Activity, PeerStats
+from wgpy.constants import DEFAULT_MTU, HANDSHAKE_TOS, PLANE_PEERS, PLANE_PREFIXES, Lengths
+from wgpy.errors import SuiteError, WgpyError
+from wgpy.notices import Activity, Notice, PeerStats
 
 include "endpoint.pxi"
 
 include "plane_c.pxi"
 
 _NAMES = tuple(DROP_TEXTS)
-cdef uint64_t REJECT_AFTER_TIME = 180000000000
 
 include "aead.pxi"
+
+include "suite.pxi"
+
+
+cdef unpack_lengths(wg_lengths l):
+    return Lengths(l.initiation, l.response, l.cookie_reply, l.overhead)
 
 
 cdef class CryptoStage(Stage):
     """Seal or open over one plane, for one queue."""
-    cdef wg_crypto_stage *crypto
+    cdef wg_seal_stage *seal
+    cdef wg_open_stage *opens
     cdef object plane
 
-    def __cinit__(self):
-        self.crypto = <wg_crypto_stage *>calloc(1, sizeof(wg_crypto_stage))
-        if self.crypto == NULL:
-            raise MemoryError
-
     def __dealloc__(self):
-        if self.crypto != NULL:
-            wipe(self.crypto, sizeof(wg_crypto_stage))
-        free(self.crypto)
+        if self.seal != NULL:
+            wipe(self.seal, sizeof(wg_seal_stage))
+        if self.opens != NULL:
+            wipe(self.opens, sizeof(wg_open_stage))
+        free(self.seal)
+        free(self.opens)
+
+    cdef wg_seal_stage *_sealing(self) except NULL:
+        if self.seal == NULL:
+            raise AttributeError("only a stage that seals has an MTU")
+        return self.seal
 
     @property
     def mtu(self) -> int:
         """Inner bytes at which padding stops."""
-        return self.crypto.mtu
+        return self._sealing().mtu
 
     @mtu.setter
     def mtu(self, uint32_t value):
-        self.crypto.mtu = value
+        self._sealing().mtu = value
 
 
 cdef void _collect(void *out, int family, const uint8_t *addr, unsigned cidr, uint32_t peer) noexcept with gil:
     (<dict>out).setdefault(peer, []).append((<bytes>addr[:4 if family == 4 else 16], cidr))
 
 
+cdef list indices(const wg_freed *freed):
+    return [freed.local[i] for i in range(freed.count)]
+
+
+@cython.no_gc  # a collector that cleared `suite` first would leave __dealloc__ a table that is gone
 cdef class Plane:
     cdef wg_plane *plane
+    cdef const wg_macs *macs
+    cdef LoadedSuite suite  # its tables are the plane's
 
-    def __cinit__(self, *, uint32_t max_peers=1024, uint32_t max_prefixes=131072,
-                  uint32_t queues=1, aead=None, int transport=1):
+    def __cinit__(self, *, uint32_t max_peers=PLANE_PEERS, uint32_t max_prefixes=PLANE_PREFIXES,
+                  uint32_t queues=1, aead=None, LoadedSuite suite=None):
         cdef const char *why = NULL
-        if transport != 1:
-            raise ValueError(f"unknown transport id {transport}")
+        cdef const wg_aead *backend
         if not 1 <= queues <= WG_QUEUES_MAX:
             raise ValueError(f"queues must be 1 to {WG_QUEUES_MAX}")
         if not 1 <= max_peers <= 1 << 20:
             raise ValueError("max_peers must be 1 to 1048576")
         wanted = None if aead is None else aead.encode()
-        cdef const wg_aead *backend = aead_choose(NULL if wanted is None else <const char *>wanted, &why)
+        if suite is not None:
+            suite._table()
+            if wanted is not None and wanted not in (b"auto", suite.suite.name):
+                raise ValueError(f"AEAD backend {aead}: suite {suite.name} brings its own")
+            self.suite, self.macs, backend = suite, &suite.suite.macs, &suite.suite.aead
+        else:
+            self.macs, backend = &macs_wireguard, aead_choose(NULL if wanted is None else <const char *>wanted, &why)
         if backend == NULL:
             raise ValueError(f"AEAD backend {aead}: {why.decode()}")
-        self.plane = plane_new(max_peers, max_prefixes, queues, backend, &macs_wireguard)
+        self.plane = plane_new(max_peers, max_prefixes, queues, backend, self.macs)
         if self.plane == NULL:
             raise MemoryError
 
@@ -75,10 +98,10 @@ cdef class Plane:
         if self.plane != NULL:
             plane_free(self.plane)
 
-    cdef wg_peer *_peer(self, uint32_t slot) except NULL:
-        if slot >= self.plane.max_peers or not self.plane.peer[slot].used:
+    cdef int _peer(self, uint32_t slot) except -1:
+        if not plane_has(self.plane, slot):
             raise KeyError(slot)
-        return &self.plane.peer[slot]
+        return 0
 
     @property
     def notice_fd(self) -> int:
@@ -88,14 +111,21 @@ cdef class Plane:
     def aead(self) -> str:
         return self.plane.aead.name.decode()
 
-    def seal_stage(self, uint32_t queue=0, uint32_t mtu=1420) -> CryptoStage:
+    @property
+    def lengths(self) -> Lengths:
+        return unpack_lengths(self.plane.lengths)
+
+    def seal_stage(self, uint32_t queue=0, uint32_t mtu=DEFAULT_MTU) -> CryptoStage:
         """The stage of a tun-to-udp pump; each queue's at most once at a time."""
         if queue >= self.plane.queues:
             raise ValueError(f"queue {queue} of {self.plane.queues}")
         cdef CryptoStage s = CryptoStage()
         s.plane = self
-        seal_stage_init(s.crypto, self.plane, queue, mtu)
-        s.stage = &s.crypto.stage
+        s.seal = <wg_seal_stage *>calloc(1, sizeof(wg_seal_stage))
+        if s.seal == NULL:
+            raise MemoryError
+        seal_stage_init(s.seal, self.plane, queue, mtu)
+        s.stage = &s.seal.base.stage
         return s
 
     def open_stage(self, uint32_t queue=0) -> CryptoStage:
@@ -104,14 +134,18 @@ cdef class Plane:
             raise ValueError(f"queue {queue} of {self.plane.queues}")
         cdef CryptoStage s = CryptoStage()
         s.plane = self
-        open_stage_init(s.crypto, self.plane, queue)
-        s.stage = &s.crypto.stage
+        s.opens = <wg_open_stage *>calloc(1, sizeof(wg_open_stage))
+        if s.opens == NULL:
+            raise MemoryError
+        open_stage_init(s.opens, self.plane, queue)
+        s.stage = &s.opens.base.stage
         return s
 
     def set_public_key(self, bytes key) -> None:
-        if key is not None and len(key) != 32:
-            raise ValueError("a public key has 32 bytes")
-        plane_set_key(self.plane, NULL if key is None else <const uint8_t *>key)
+        if key is not None and len(key) != self.macs.public_size:
+            raise ValueError(f"a public key has {self.macs.public_size} bytes")
+        if not plane_set_key(self.plane, NULL if key is None else <const uint8_t *>key):
+            raise SuiteError("the suite could not derive the keys of MACs")
 
     # --- peers ---
 
@@ -160,12 +194,12 @@ cdef class Plane:
 
     def prefixes(self) -> dict:
         out = {}
-        trie_walk(self.plane.trie, WG_NO_PEER, _collect, <void *>out)
+        plane_prefixes(self.plane, _collect, <void *>out)
         return out
 
     @property
     def prefix_count(self) -> int:
-        return trie_count(self.plane.trie)
+        return plane_prefix_count(self.plane)
 
     def lookup(self, bytes address not None) -> int | None:
         """The slot whose allowed IPs hold the address."""
@@ -177,36 +211,43 @@ cdef class Plane:
     # --- keypairs ---
 
     def install(self, uint32_t slot, *, uint32_t local_index, uint32_t remote_index, send_key,
-                receive_key, bint initiator, uint64_t now) -> None:
+                receive_key, bint initiator, uint64_t now) -> list:
+        cdef wg_freed freed
         self._peer(slot)
         cdef const uint8_t[::1] send = send_key, receive = receive_key
-        if send.shape[0] != 32 or receive.shape[0] != 32:
-            raise ValueError("keys have 32 bytes")
+        if send.shape[0] != self.plane.aead.key_size or receive.shape[0] != self.plane.aead.key_size:
+            raise ValueError(f"keys have {self.plane.aead.key_size} bytes")
         cdef wg_keypair facts
         memset(&facts, 0, sizeof(facts))
         facts.initiator, facts.local, facts.remote, facts.birth = initiator, local_index, remote_index, now
-        if plane_install(self.plane, slot, &facts, &send[0], &receive[0]):
+        freed.count = 0
+        if plane_install(self.plane, slot, &facts, &send[0], &receive[0], &freed):
             raise MemoryError
+        return indices(&freed)
 
     def live_indices(self, uint32_t slot) -> list:
-        cdef uint32_t out[3]
+        cdef uint32_t out[KEYPAIRS]
         self._peer(slot)
         return [out[i] for i in range(plane_live_indices(self.plane, slot, out))]
 
-    def expire(self, uint32_t slot, uint64_t now) -> None:
+    def expire(self, uint32_t slot, uint64_t now) -> list:
         self._peer(slot)
-        if now >= REJECT_AFTER_TIME:
-            plane_expire(self.plane, slot, now - REJECT_AFTER_TIME)
+        return self._destroy(slot, now - WG_REJECT_AFTER_TIME) if now >= WG_REJECT_AFTER_TIME else []
 
-    def wipe(self, uint32_t slot) -> None:
+    def wipe(self, uint32_t slot) -> list:
         self._peer(slot)
-        plane_expire(self.plane, slot, <uint64_t>-1)
+        return self._destroy(slot, <uint64_t>-1)
+
+    cdef list _destroy(self, uint32_t slot, uint64_t born_before):
+        cdef wg_freed freed
+        freed.count = 0
+        plane_expire(self.plane, slot, born_before, &freed)
+        return indices(&freed)
 
     def set_counter(self, uint32_t slot, uint64_t counter) -> None:
         """Moves the current keypair's send counter forward, to test its limits."""
-        cdef wg_peer *peer = self._peer(slot)
-        if peer.current < KEYPAIRS:
-            set_relaxed(&peer.keypair[peer.current].counter, counter)
+        self._peer(slot)
+        plane_set_counter(self.plane, slot, counter)
 
     # --- effects down ---
 
@@ -229,78 +270,63 @@ cdef class Plane:
         self._peer(slot)
         return plane_purge(self.plane, slot)
 
-    def send(self, bytes datagram not None, *, slot=None, endpoint=None, uint8_t tos=0x88) -> None:
+    def send(self, bytes datagram not None, *, slot=None, endpoint=None, uint8_t tos=HANDSHAKE_TOS) -> None:
         cdef wg_endpoint e
         cdef uint32_t peer = WG_NO_PEER
         if slot is not None:
             self._peer(slot)
             peer = slot
         pack_endpoint(&e, endpoint)
-        cdef int ret = -EMSGSIZE
-        if len(datagram) <= WG_LANE_BYTES:
-            ret = lane_put(&self.plane.to_udp, datagram, <uint32_t>len(datagram), peer, tos, &e)
-        if ret == -EMSGSIZE:
+        if plane_send(self.plane, datagram, len(datagram), peer, tos, &e) == -EMSGSIZE:
             raise ValueError(f"datagram of {len(datagram)} bytes")
-        if ret:
-            self.plane.drops[_NAMES.index("lane_full")] += 1
-            return
-        if peer != WG_NO_PEER:
-            self._count(peer, 0, len(datagram))
-        wake(&self.plane.seal_waker)
 
     def received(self, uint32_t slot, uint32_t octets) -> None:
         """Counts a handshake message that turned out to be this peer's."""
         self._peer(slot)
-        self._count(slot, octets, 0)
-
-    cdef void _count(self, uint32_t slot, uint64_t rx, uint64_t tx):
-        cdef wg_peer *peer = &self.plane.peer[slot]
-        with nogil:
-            add_atomic(&peer.rx_bytes, rx)
-            add_atomic(&peer.tx_bytes, tx)
+        plane_received(self.plane, slot, octets)
 
     # --- notices up ---
 
     def notices(self) -> list:
-        cdef uint32_t slot, bits
-        wake_clear(&self.plane.up)
+        cdef wg_notice n
+        plane_notices_begin(self.plane)
         out = []
-        while marks_take(&self.plane.notices, &slot, &bits):
-            out.append((slot, bits))
-        if self.handshake_depth:
-            wake(&self.plane.up)
+        while plane_notices_next(self.plane, &n):
+            out.append(Notice(n.slot, n.bits, n.promoted if n.bits & NOTICE_CONFIRMED else None))
         return out
 
     def handshakes(self, int limit=64) -> list:
-        return self._taken(&self.plane.handshakes, limit) + self._taken(&self.plane.cookies, max(limit // 8, 1))
+        return self._taken(False, limit) + self._taken(True, max(limit // 8, 1))
 
-    cdef list _taken(self, wg_handshakes *queue, int limit):
+    cdef list _taken(self, bint cookies, int limit):
         cdef wg_handshake h
         out = []
-        while len(out) < limit and handshakes_take(queue, &h):
+        while len(out) < limit and plane_take_handshake(self.plane, cookies, &h):
             out.append((<bytes>h.bytes[:h.len], unpack_endpoint(&h.endpoint)))
         return out
 
     @property
     def handshake_depth(self) -> int:
-        return handshakes_depth(&self.plane.handshakes) + handshakes_depth(&self.plane.cookies)
+        return plane_handshake_depth(self.plane)
 
     def under_load(self, uint64_t now) -> bool:
-        return admission_under_load(&self.plane.admission, now)
+        return plane_under_load(self.plane, now)
 
     def activity(self, uint32_t slot):
-        cdef wg_peer *p = self._peer(slot)
-        return Activity(relaxed(&p.unanswered_since), relaxed(&p.unacknowledged_since),
-                        relaxed(&p.last_data_received), relaxed(&p.last_received), relaxed(&p.last_sent))
+        cdef wg_activity a
+        self._peer(slot)
+        plane_activity(self.plane, slot, &a)
+        return Activity(a.unanswered_since, a.unacknowledged_since, a.last_data_received, a.last_received, a.last_sent)
 
     def rearm(self, uint32_t slot, uint32_t bits) -> None:
         self._peer(slot)
         plane_rearm(self.plane, slot, bits)
 
     def stats(self, uint32_t slot):
-        cdef wg_peer *p = self._peer(slot)
-        return PeerStats(relaxed(&p.rx_bytes), relaxed(&p.tx_bytes), relaxed(&p.rx_packets),
-                         relaxed(&p.tx_packets), p.staged.count)
+        cdef wg_stats s
+        self._peer(slot)
+        plane_stats(self.plane, slot, &s)
+        return PeerStats(s.rx_bytes, s.tx_bytes, s.rx_packets, s.tx_packets, s.staged)
 
     def drops(self) -> dict:
         return {_NAMES[i]: counted(&self.plane.drops[i]) for i in range(WG_DROP_COUNT)}

@@ -6,11 +6,13 @@ from libc.string cimport memcpy, memset
 
 from wgpy._fast.core cimport *
 
+from wgpy.constants import LENGTHS, TRANSPORT_OVERHEAD
+
 include "endpoint.pxi"
 
 cdef extern from *:
     """
-    #include "drops.h"
+    #include "core/drops.h"
     #define X(name, text) #name,
     static const char *const drop_names[] = {WG_DROPS(X)};
     #undef X
@@ -21,19 +23,23 @@ cdef extern from *:
     const char *drop_names[1]
     const char *drop_texts[1]
 
-cdef extern from "offload.h" nogil:
+cdef extern from "ports/offload.h" nogil:
     enum: MERGE_TCP, MERGE_UDP
 
-cdef extern from "ports.h" nogil:
+cdef extern from "ports/ports.h" nogil:
     struct wg_port_tun:
         wg_port port
         unsigned merge
-    void port_tun_init(wg_port_tun *, int, unsigned, bint)
+    void port_tun_init(wg_port_tun *, int, unsigned, bint, uint32_t)
     struct wg_port_udp:
         wg_port port
         bint gso
         wg_counter gso_refused
-    void port_udp_init(wg_port_udp *, int, int, bint)
+    struct wg_udp_sockets:
+        int transport[2]
+        int aside[2]
+    int port_udp_init(wg_port_udp *, const wg_udp_sockets *, bint)
+    void port_udp_free(wg_port_udp *)
     struct wg_mem_entry:
         uint32_t len
         uint8_t tos
@@ -47,7 +53,7 @@ cdef extern from "ports.h" nogil:
     bint port_mem_take(wg_port_mem *, wg_mem_entry *)
     void port_mem_drop(wg_mem_entry *)
 
-cdef extern from "ring.h" nogil:
+cdef extern from "ring/ring.h" nogil:
     enum: RING_CONSUMER_SIZE
     struct wg_doorbell:
         int fd
@@ -95,14 +101,17 @@ cdef class Port:
 
 cdef class TunPort(Port):
     """A TUN queue with a virtio-net header, unless it is `bare`: then each packet takes a
-    call. The caller keeps the descriptor open for as long as a pump runs."""
+    call. `overhead`: bytes that sealing will add to a packet, see Lengths. The caller keeps the
+    descriptor open for as long as a pump runs."""
     cdef wg_port_tun *tun  # holds the packet that was read last
 
-    def __cinit__(self, int fd, *, bint merge_tcp=True, bint merge_udp=True, bint bare=False):
+    def __cinit__(self, int fd, *, bint merge_tcp=True, bint merge_udp=True, bint bare=False,
+                  uint32_t overhead=TRANSPORT_OVERHEAD):
         self.tun = <wg_port_tun *>calloc(1, sizeof(wg_port_tun))
         if self.tun == NULL:
             raise MemoryError
-        port_tun_init(self.tun, fd, (MERGE_TCP if merge_tcp else 0) | (MERGE_UDP if merge_udp else 0), bare)
+        port_tun_init(self.tun, fd, (MERGE_TCP if merge_tcp else 0) | (MERGE_UDP if merge_udp else 0), bare,
+                      overhead_of(overhead))
         self.port = &self.tun.port
 
     def __dealloc__(self):
@@ -118,18 +127,23 @@ cdef class TunPort(Port):
 
 
 cdef class UdpPort(Port):
-    """An IPv4 and an IPv6 socket, -1 where there is none. The caller keeps them open
-    for as long as a pump runs."""
+    """An IPv4 and an IPv6 socket for transport messages, and one each for all others; -1 where
+    there is none: the first then get everything. The caller keeps them open for as long as a
+    pump runs."""
     cdef wg_port_udp *udp
 
-    def __cinit__(self, int fd4, int fd6, *, bint gso=True):
+    def __cinit__(self, int fd4, int fd6, int aside4=-1, int aside6=-1, *, bint gso=True):
+        cdef wg_udp_sockets sockets
+        sockets.transport[0], sockets.transport[1] = fd4, fd6
+        sockets.aside[0], sockets.aside[1] = aside4, aside6
         self.udp = <wg_port_udp *>calloc(1, sizeof(wg_port_udp))
-        if self.udp == NULL:
+        if self.udp == NULL or port_udp_init(self.udp, &sockets, gso):
             raise MemoryError
-        port_udp_init(self.udp, fd4, fd6, gso)
         self.port = &self.udp.port
 
     def __dealloc__(self):
+        if self.udp != NULL:
+            port_udp_free(self.udp)
         free(self.udp)
 
     @property
@@ -150,7 +164,8 @@ cdef class MemoryPort(Port):
         self.mem = <wg_port_mem *>calloc(1, sizeof(wg_port_mem))
         if self.mem == NULL:
             raise MemoryError
-        port_mem_init(self.mem, repeat, discard)
+        if port_mem_init(self.mem, repeat, discard):
+            raise MemoryError
         self.port = &self.mem.port
 
     def __dealloc__(self):

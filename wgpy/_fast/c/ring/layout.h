@@ -1,0 +1,32 @@
+/* Emitted by wgpy/ring/layout.py, which explains it. */
+#ifndef RING_LAYOUT_H
+#define RING_LAYOUT_H
+
+#define RING_MAGIC 2003268145u
+#define RING_VERSION 3u
+#define RING_DESCRIPTORS 1024u
+#define RING_DESCRIPTOR_SIZE 64u
+#define RING_RECORD_PACKETS 256u
+#define RING_RECORD_BYTES 131072u
+#define RING_RECORD_ALIGN 64u
+#define RING_DESCRIPTOR_TABLE 4096u
+#define RING_ARENA 69632u
+#define RING_CONSUMER_SIZE 4096u
+#define RING_P_MAGIC 0u
+#define RING_P_VERSION 4u
+#define RING_P_DESCRIPTORS 8u
+#define RING_P_ARENA_SIZE 12u
+#define RING_P_EPOCH 64u
+#define RING_P_REQUEST_SEEN 128u
+#define RING_P_HEAD 192u
+#define RING_P_SPACE_WANTED 256u
+#define RING_C_REQUEST 0u
+#define RING_C_ACKNOWLEDGED 64u
+#define RING_C_TAIL 128u
+#define RING_C_SLEEPING 192u
+#define RING_D_TABLE 0u
+#define RING_D_PACKETS 4u
+#define RING_D_TOS 8u
+#define RING_D_ENDPOINT 12u
+
+#endif
