@@ -1,31 +1,46 @@
 """Suites by name. Each is used only after its known-answer self-test."""
 
 from wgpy.errors import WgpyError
-from wgpy.suite.record import Suite
+from wgpy.suite.record import BOUNDS, Suite
 from wgpy.suite.wireguard import WIREGUARD
-
-_SIZES = {"key_size": 32, "hash_size": 32, "tag_size": 16, "mac_size": 16, "xnonce_size": 24}
 
 _registered: dict[str, Suite] = {WIREGUARD.name: WIREGUARD}
 _tested: set[str] = set()
 
 
 def register(suite: Suite) -> None:
-    """Adds a suite. Raises WgpyError for a name in use, for sizes that the message
-    formats cannot carry, and for a construction and identifier that another suite
+    """Adds a suite. Raises WgpyError for a name in use, for sizes that the messages
+    cannot carry, and for a construction and identifier that another suite
     has (two suites must never understand each other by accident)."""
-    if suite.name in _registered:
-        raise WgpyError(f"suite {suite.name!r} is registered already")
-    for field, size in _SIZES.items():
-        if getattr(suite, field) != size:
-            raise WgpyError(f"suite {suite.name!r}: {field} must be {size}")
-    for other in _registered.values():
-        if (suite.construction, suite.identifier) == (other.construction, other.identifier):
-            raise WgpyError(f"suite {suite.name!r} has the labels of {other.name!r}")
+    if wrong := conflicts(suite):
+        raise WgpyError(wrong)
     _registered[suite.name] = suite
 
 
+def conflicts(suite: Suite) -> str:
+    """Why it cannot be used beside the registered ones; empty for no reason."""
+    if suite.name in _registered:
+        return f"suite {suite.name!r} is registered already"
+    if wrong := _sizes_wrong(suite):
+        return f"suite {suite.name!r}: {wrong}"
+    for other in _registered.values():
+        if (suite.construction, suite.identifier) == (other.construction, other.identifier):
+            return f"suite {suite.name!r} has the labels of {other.name!r}"
+    return ""
+
+
+def _sizes_wrong(suite: Suite) -> str:
+    for field, (low, high) in BOUNDS.items():
+        if not low <= getattr(suite, field) <= high:
+            return f"{field} must be {low} to {high}"
+    largest = max(suite.key_size, suite.xkey_size)
+    if not largest <= suite.hash_size <= suite.block_size:
+        return "a key of an AEAD has at most hash_size bytes, a hash at most block_size"
+    return ""
+
+
 def names() -> list[str]:
+    """Of all suites that are registered, sorted."""
     return sorted(_registered)
 
 

@@ -25,8 +25,8 @@ _INNER_REST = bytes([0x36]) * 32
 _OUTER_REST = bytes([0x5C]) * 32
 
 
-def private(entropy: bytes) -> bytes:
-    """Clamped (RFC 7748, section 5), as wg(8) and the kernel show a private key."""
+def clamp(entropy: bytes) -> bytes:
+    """A private key of any 32 bytes (RFC 7748, section 5), as wg(8) and the kernel show it."""
     return bytes([entropy[0] & 248, *entropy[1:31], entropy[31] & 127 | 64])
 
 
@@ -45,10 +45,12 @@ def dh(private: bytes, public: bytes) -> bytes | None:
 
 
 def hash(data: bytes) -> bytes:
+    """BLAKE2s, 32 bytes (RFC 7693)."""
     return blake2s(data).digest()
 
 
 def mac(key: bytes, data: bytes) -> bytes:
+    """Keyed BLAKE2s, 16 bytes; key of 16 or 32 (WireGuard paper, section 5.4)."""
     return blake2s(data, key=key, digest_size=16).digest()
 
 
@@ -59,11 +61,12 @@ def hmac(key: bytes, data: bytes) -> bytes:
 
 
 def kdf(chain: bytes, data: bytes, n: int) -> tuple[bytes, ...]:
+    """`n` outputs of 32 bytes: HKDF as in the Noise specification, section 4.3."""
     secret = hmac(chain, data)
     # hmac(secret, ...) written out, its padded keys made once
     inner, outer = secret.translate(_INNER) + _INNER_REST, secret.translate(_OUTER) + _OUTER_REST
     last = blake2s(outer + blake2s(inner + b"\1").digest()).digest()
-    output = (last,)
+    output: tuple[bytes, ...] = (last,)
     for i in range(2, n + 1):
         last = blake2s(outer + blake2s(inner + last + bytes((i,))).digest()).digest()
         output += (last,)
@@ -71,11 +74,14 @@ def kdf(chain: bytes, data: bytes, n: int) -> tuple[bytes, ...]:
 
 
 def seal(key: bytes, counter: int, plaintext: bytes, aad: bytes) -> bytes:
+    """ChaCha20-Poly1305 (RFC 8439), its nonce four zero bytes and the counter, little-endian
+    (paper 5.4). The tag's 16 bytes follow the ciphertext."""
     nonce = bytes(4) + counter.to_bytes(8, "little")
     return crypto_aead_chacha20poly1305_ietf_encrypt(plaintext, aad, nonce, key)
 
 
 def open(key: bytes, counter: int, ciphertext: bytes, aad: bytes) -> bytes | None:
+    """Of what seal() gave; None when key, counter, additional data or tag is another."""
     nonce = bytes(4) + counter.to_bytes(8, "little")
     try:
         return crypto_aead_chacha20poly1305_ietf_decrypt(ciphertext, aad, nonce, key)
@@ -84,10 +90,13 @@ def open(key: bytes, counter: int, ciphertext: bytes, aad: bytes) -> bytes | Non
 
 
 def xseal(key: bytes, nonce: bytes, plaintext: bytes, aad: bytes) -> bytes:
+    """XChaCha20-Poly1305 (draft-irtf-cfrg-xchacha) with a nonce of 24 bytes, for cookie
+    replies."""
     return crypto_aead_xchacha20poly1305_ietf_encrypt(plaintext, aad, nonce, key)
 
 
 def xopen(key: bytes, nonce: bytes, ciphertext: bytes, aad: bytes) -> bytes | None:
+    """Of what xseal() gave; None when it was not made so."""
     try:
         return crypto_aead_xchacha20poly1305_ietf_decrypt(ciphertext, aad, nonce, key)
     except CryptoError:
@@ -127,7 +136,6 @@ WIREGUARD = Suite(
     name="wireguard",
     construction=b"Noise_IKpsk2_25519_ChaChaPoly_BLAKE2s",
     identifier=b"WireGuard v1 zx2c4 Jason@zx2c4.com",
-    transport=1,
-    private=private, public=public, dh=dh, hash=hash, hmac=hmac, kdf=kdf, mac=mac,
+    private=clamp, clamp=clamp, public=public, dh=dh, hash=hash, hmac=hmac, kdf=kdf, mac=mac,
     seal=seal, open=open, xseal=xseal, xopen=xopen, self_test=_self_test,
 )
