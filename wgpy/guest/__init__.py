@@ -1,0 +1,1 @@
+"""A room that runs alone: the main process of a guest."""
