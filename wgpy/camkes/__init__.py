@@ -1,0 +1,1 @@
+"""The three rooms as virtual machines on seL4: CAmkES applications, written and checked."""

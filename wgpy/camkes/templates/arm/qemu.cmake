@@ -1,0 +1,3 @@
+set(KernelArmCPU cortex-a53 CACHE STRING "" FORCE)
+set(ARM_CPU cortex-a53 CACHE STRING "" FORCE)
+set(QEMU_MEMORY "@{megabytes}")
