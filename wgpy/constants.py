@@ -3,6 +3,8 @@
 Times are integer nanoseconds, sizes bytes.
 """
 
+from typing import NamedTuple
+
 SECOND = 1_000_000_000
 MILLISECOND = 1_000_000
 
@@ -19,7 +21,7 @@ COOKIE_SECRET_LIFETIME = 120 * SECOND
 COOKIE_LATENCY = 5 * SECOND
 MIN_INITIATION_INTERVAL = 20 * MILLISECOND
 
-# Admission of handshake messages; the same values as in _fast/c/admission.h.
+# Admission of handshake messages; the same values as in _fast/c/plane/admission.h.
 HANDSHAKE_QUEUE_UNDER_LOAD = 512
 UNDER_LOAD_HOLD = 5 * SECOND
 UNDER_LOAD_RATE = 50            # unproven messages a second above which load goes on
@@ -31,7 +33,22 @@ INITIATION_SIZE = 148
 RESPONSE_SIZE = 92
 COOKIE_REPLY_SIZE = 64
 TRANSPORT_OVERHEAD = 32
+UDP_OVER_IPV6, UDP_OVER_IPV4 = 48, 28  # bytes of headers
+
+
+class Lengths(NamedTuple):
+    """Bytes of whole messages, and of a transport message beside its padded payload: what follows
+    from a suite's sizes, for those that know no cipher."""
+    initiation: int
+    response: int
+    cookie_reply: int
+    overhead: int
+
+
+LENGTHS = Lengths(INITIATION_SIZE, RESPONSE_SIZE, COOKIE_REPLY_SIZE, TRANSPORT_OVERHEAD)
 
 STAGED_PACKETS = 128
+PLANE_PEERS = 1024                # of a plane, if nobody says otherwise
+PLANE_PREFIXES = 131072           # allowed IPs of all of them
 DEFAULT_MTU = 1420
 HANDSHAKE_TOS = 0x88

@@ -1,8 +1,9 @@
-"""Why packets were dropped: the names come from _fast/c/drops.h, the single source."""
+"""Why packets were dropped: the names come from _fast/c/core/drops.h, the single source."""
 
 from wgpy._fast.ports import DROP_TEXTS
 
 REASONS: tuple[str, ...] = tuple(DROP_TEXTS)
+DELIVERED = frozenset({"ecn_lost"})  # counted with the drops, yet the packets came through
 
 
 def add(*counters: dict[str, int]) -> dict[str, int]:

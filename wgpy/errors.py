@@ -24,3 +24,7 @@ class HostError(WgpyError):
 
 class LimitError(WgpyError):
     """More of something than there is room for: ENOSPC to whoever asked over the UAPI."""
+
+
+class SuiteError(WgpyError):
+    """A library with cryptographic functions is refused, or one of them could not do its work."""

@@ -11,19 +11,35 @@ import signal
 import socket
 import time
 from collections import deque
-from typing import Callable
+from collections.abc import Callable
+from typing import Protocol, TypeVarTuple
 
-log = logging.getLogger("wgpy")
+log = logging.getLogger(__name__)
+
+_Arguments = TypeVarTuple("_Arguments")
 
 READ, WRITE = select.EPOLLIN, select.EPOLLOUT
 READ_EDGE = select.EPOLLIN | select.EPOLLET
 _GONE = select.EPOLLERR | select.EPOLLHUP
 
 
+class Watcher(Protocol):
+    """As much of a Loop as those need who only have descriptors to look after."""
+
+    def watch(self, fd: int, events: int, callback: Callable[[int], object]) -> None:
+        """As Loop.watch."""
+
+    def forget(self, fd: int) -> None:
+        """No-op for what is not watched."""
+
+
 class Loop:
-    def __init__(self):
+    """Descriptors by epoll(7), calls from other threads, and one deadline. Callbacks are called
+    one after the other, in the thread that is in run()."""
+
+    def __init__(self) -> None:
         self._epoll = select.epoll()
-        self._watched: dict[int, Callable[[int], None]] = {}
+        self._watched: dict[int, Callable[[int], object]] = {}
         self._calls: deque[Callable[[], None]] = deque()
         self._wake_read, self._wake_write = socket.socketpair()
         for s in (self._wake_read, self._wake_write):
@@ -34,7 +50,7 @@ class Loop:
         self.next_deadline: Callable[[], int | None] = lambda: None
         self.on_deadline: Callable[[], None] = lambda: None
 
-    def watch(self, fd: int, events: int, callback: Callable[[int], None]) -> None:
+    def watch(self, fd: int, events: int, callback: Callable[[int], object]) -> None:
         """`callback(events)` on READ or WRITE readiness (errors and hang-up come as
         READ). A second call for the same fd replaces the first."""
         if fd in self._watched:
@@ -62,6 +78,7 @@ class Loop:
         signal.set_wakeup_fd(self._wake_write.fileno(), warn_on_full_buffer=False)
 
     def stop(self) -> None:
+        """run() returns after the turn that is under way."""
         self._running = False
 
     def run(self) -> None:
@@ -86,13 +103,14 @@ class Loop:
             self._guarded(self.on_deadline)
 
     @staticmethod
-    def _guarded(callback: Callable, *arguments) -> None:
+    def _guarded(callback: Callable[[*_Arguments], object], *arguments: *_Arguments) -> None:
         try:
             callback(*arguments)
         except Exception:
             log.exception("internal error")
 
     def close(self) -> None:
+        """After run() has returned; what is watched is left to who opened it."""
         signal.set_wakeup_fd(-1)
         self._epoll.close()
         self._wake_read.close()

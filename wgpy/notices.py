@@ -3,7 +3,7 @@ records. Times are integer nanoseconds of CLOCK_BOOTTIME, 0 means never."""
 
 from typing import NamedTuple
 
-# Bits of a notice; the same values as in _fast/c/plane.h.
+# Bits of a notice; the same values as in _fast/c/plane/plane.h.
 KEY_NEEDED = 1       # a packet waits and there is no usable keypair
 CONFIRMED = 2        # the next keypair became current: its first packet was authenticated
 REKEY_SEND = 4       # sent with a keypair past rekey-after-time (initiator) or -messages
@@ -11,6 +11,13 @@ REKEY_RECEIVE = 8    # received with a keypair past 165 s (initiator), once a ke
 DATA_SENT = 16       # data sent and nothing heard since; see Activity.unanswered_since
 DATA_RECEIVED = 32   # data received and nothing sent since; see unacknowledged_since
 ROAMED = 64          # an authenticated packet came from a new endpoint
+
+
+class Notice(NamedTuple):
+    """Of one peer, since the last one."""
+    slot: int
+    bits: int
+    promoted: int | None = None   # with CONFIRMED: the local index of the keypair that became current
 
 
 class Endpoint(NamedTuple):
@@ -31,6 +38,7 @@ class Activity(NamedTuple):
 
 
 class PeerStats(NamedTuple):
+    """What a peer has cost and brought since it was added."""
     rx_bytes: int     # whole datagrams, headers included, as `wg show` counts
     tx_bytes: int
     rx_packets: int

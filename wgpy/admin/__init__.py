@@ -1,1 +1,1 @@
-"""Local administration: the UAPI server."""
+"""Administration over a local socket: who may, what is written down, what is shown."""

@@ -4,10 +4,11 @@ that no kind of flood is silent. Samples come from outside the packet path."""
 import logging
 from collections import Counter, deque
 from collections.abc import Mapping
+from typing import Any
 
 from wgpy.constants import SECOND
 
-log = logging.getLogger("wgpy")
+log = logging.getLogger(__name__)
 
 PERIOD = SECOND // 2      # between samples: two of them see a second that has begun anywhere
 FLOOD = 1000              # datagrams refused within a second
@@ -23,7 +24,7 @@ class Flood:
     """Times are ns of CLOCK_BOOTTIME. `begun` and `over` count changes; `total` is what was
     refused during the present or the last flood, `reasons` in the second at its begin."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.begun = self.over = self.total = 0
         self.reasons: dict[str, int] = {}
         self._last: dict[str, tuple[int, Counter[str]]] = {}
@@ -32,9 +33,11 @@ class Flood:
 
     @property
     def active(self) -> bool:
+        """Between its begin and its end, which sample() tells."""
         return self.begun > self.over
 
-    def facts(self) -> dict:
+    def facts(self) -> dict[str, Any]:
+        """For status.json, as docs/administration.md has them."""
         return {"active": self.active, "count": self.begun, "refused": self.total, "reasons": self.reasons}
 
     def sample(self, drops: Mapping[str, int], now: int, source: str = "") -> bool:
@@ -56,7 +59,7 @@ class Flood:
         return self._judge(now)
 
     def _judge(self, now: int) -> bool:
-        refused = Counter()
+        refused: Counter[str] = Counter()
         for _, counts in self._second:
             refused += counts
         if refused.total() >= FLOOD:

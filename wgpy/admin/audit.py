@@ -13,7 +13,7 @@ import json
 import os
 import time
 from collections.abc import Callable, Iterable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from wgpy.errors import WgpyError
 
@@ -34,7 +34,7 @@ class Head(NamedTuple):
     hash: str
 
 
-def _hash(entry: dict) -> str:
+def _hash(entry: dict[str, Any]) -> str:
     return _digest(_text(entry).encode())
 
 
@@ -42,7 +42,7 @@ def _digest(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def _text(entry: dict) -> str:
+def _text(entry: dict[str, Any]) -> str:
     return json.dumps(entry, sort_keys=True, separators=(",", ":"))
 
 
@@ -50,7 +50,7 @@ class AuditLog:
     """`fd` is open for reading and appending, and rotate() closes it. `clock()` gives
     wall time in seconds. What an entry says is the caller's care: never a secret."""
 
-    def __init__(self, fd: int, head: Head | None = None, clock=time.time):
+    def __init__(self, fd: int, head: Head | None = None, clock: Callable[[], float] = time.time):
         """Goes on where the file ends, or after `head` in an empty file. A last line
         that power loss cut short is kept and said to be that, now or, without space for
         it, before the next entry."""
@@ -62,14 +62,14 @@ class AuditLog:
         except OSError:
             pass
 
-    def add(self, who: str | dict, what: str, result: str, /, *, by: str = "", **detail) -> None:
+    def add(self, who: str | dict[str, Any], what: str, result: str, /, *, by: str = "", **detail: object) -> None:
         """On disk when it returns. `by`: at whose word, where that is not the writer's
         own. Raises OSError; what got no space is left out, and the next entry that gets
         some says so."""
         self._recover()
         self._add(who, what, result, by, detail)
 
-    def _add(self, who, what, result, by: str, detail: dict) -> None:
+    def _add(self, who: str | dict[str, Any], what: str, result: str, by: str, detail: dict[str, Any]) -> None:
         entry = {"n": self.head.entries + 1, "time": _stamp(self._clock()), "who": bounded(who),
                  "what": bounded(what), "result": bounded(result), "prev": self.head.hash}
         if by:
@@ -134,7 +134,7 @@ def _stamp(seconds: float) -> str:
     return f"{whole}.{int(seconds % 1 * 1000):03}Z"
 
 
-def bounded(value, depth: int = 3):
+def bounded(value: object, depth: int = 3) -> Any:
     """What of a value goes into an entry: printable, and of limited length and depth."""
     if isinstance(value, dict) and depth:
         return {str(k)[:_MAX_TEXT]: bounded(v, depth - 1) for k, v in list(value.items())[:64]}
@@ -145,7 +145,7 @@ def bounded(value, depth: int = 3):
     return "".join(c if c.isprintable() else "?" for c in str(value)[:_MAX_TEXT])
 
 
-def _entry(line: bytes) -> dict | None:
+def _entry(line: bytes) -> dict[str, Any] | None:
     """The entry of a line whose form and own hash are right."""
     if not 0 < len(line) <= MAX_LINE:
         return None
@@ -187,7 +187,7 @@ def verify(files: Iterable[tuple[str, bytes]], head: str | None = None) -> Head:
     return state or Head(0, START)
 
 
-def _follows(entry: dict, state: Head | None, place: str) -> None:
+def _follows(entry: dict[str, Any], state: Head | None, place: str) -> None:
     if state is None:
         if entry["n"] == 1 and entry["prev"] != START:
             raise AuditError(f"{place}: a first line that follows another one")

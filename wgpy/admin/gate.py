@@ -14,23 +14,27 @@ import logging
 import socket
 import struct
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 from wgpy.admin import uapi_server
 from wgpy.admin.clients import Client, Clients
-from wgpy.admin.pen import Pen, Written
+from wgpy.admin.pen import CONSOLE, Pen, Written
 from wgpy.config import uapi
 from wgpy.config.model import SetRequest
 from wgpy.config.values import short_key
 from wgpy.errors import WgpyError
+from wgpy.loop import Watcher
 
-log = logging.getLogger("wgpy")
+log = logging.getLogger(__name__)
 
 ADMIN_GROUP = "wgpy-admin"
 JSON = b"wgpy=1\n"
 MAX_SET = 256 << 10      # bytes of a UAPI request: some 10,000 allowed IPs, read in 0.2 s
 MAX_COMMAND = 512 << 10  # bytes: 2,000 sites in a site file's text, read in 0.5 s
 _SO_PEERGROUPS = 59
+
+Answer = dict[str, Any]  # an object of JSON, as are requests
+_T = TypeVar("_T")
 
 
 class Who(NamedTuple):
@@ -51,24 +55,30 @@ class Who(NamedTuple):
         return cls(uid, gid, struct.unpack(f"{len(groups) // 4}I", groups), pid)
 
     @classmethod
-    def parse(cls, value) -> "Who":
-        """What as_message() made. WgpyError for anything else."""
+    def parse(cls, value: Any) -> "Who | str":
+        """What as_message() made, or CONSOLE. WgpyError for anything else."""
+        if value == CONSOLE:
+            return CONSOLE
         try:
-            numbers = [value["uid"], value["gid"], value["pid"], *value["groups"]]
-            if any(type(n) is not int or n < 0 for n in numbers):
+            uid, gid, pid, groups = value["uid"], value["gid"], value["pid"], tuple(value["groups"])
+            if any(type(n) is not int or n < 0 for n in (uid, gid, pid, *groups)):
                 raise ValueError
-            return cls(*numbers[:2], tuple(numbers[3:]), numbers[2])
+            return cls(uid, gid, groups, pid)
         except (TypeError, KeyError, ValueError):
             raise WgpyError("an admin connection without credentials") from None
 
-    def as_message(self) -> dict:
+    def as_message(self) -> dict[str, Any]:
+        """For the control channel; parse() reads it. Beyond 1024 groups the rest do not
+        count."""
         return self._asdict() | {"groups": list(self.groups[:1024])}
 
-    def entry(self) -> dict:
+    def entry(self) -> dict[str, int]:
+        """As the audit trail has it."""
         return {"uid": self.uid, "gid": self.gid, "pid": self.pid}
 
 
 def admin_gid() -> int | None:
+    """Of ADMIN_GROUP; None on a host that has no such group: then only root administers."""
     try:
         return grp.getgrnam(ADMIN_GROUP).gr_gid
     except KeyError:
@@ -80,48 +90,71 @@ def allowed(who: Who, gid: int | None) -> bool:
     return who.uid == 0 or gid is not None and gid in (who.gid, *who.groups)
 
 
+class Failure(NamedTuple):
+    """The answer to what was not done."""
+    errno: int
+    error: str
+
+
 def refusal(block: bytes) -> str:
     """To whatever somebody without permission asks."""
     if block.startswith(JSON):
-        return _json({"errno": errno.EACCES, "error": "permission denied"})
+        return _reply(Failure(errno.EACCES, "permission denied"))
     return uapi.reply_errno(errno.EACCES, to_set=block.startswith(b"set="))
 
 
 class Change(NamedTuple):
     """A change that was looked at and could be carried out: what the trail is to say of
     it, and what does it, whose answer may have an "audit" of its own for the outcome."""
-    detail: dict
-    carry_out: Callable[[], dict]
+    detail: Mapping[str, Any]
+    carry_out: Callable[[], "Answer | Later"]
+
+
+class Later:
+    """The answer of a change that somebody else carries out: done(outcome) once it is known
+    ends it, where outcome() returns the answer or raises as carry_out() does."""
+
+    def __init__(self) -> None:
+        self.done: Callable[[Callable[[], Answer]], None] = lambda outcome: None
+
+
+class Handler(uapi_server.Handler, Protocol):
+    """Of the UAPI's requests at a node, where a change is looked at before it is written
+    down."""
+
+    def check(self, request: SetRequest) -> None:
+        """Raises what apply(request) would raise, and changes nothing."""
 
 
 class Gate:
-    """`uapi_handler` has apply, describe and metrics as for UapiServer, and check(request)
-    for what apply would refuse. `commands` maps names to functions of the request's
+    """`commands` maps names to functions of the request's
     object that return an object, or raise WgpyError or OSError; those in `changing` change
     nothing themselves and return a Change."""
 
-    def __init__(self, loop, pen: Pen, gid: int | None, uapi_handler,
-                 commands: Mapping[str, Callable[[dict], dict]], changing: Mapping[str, Callable[[dict], Change]]):
+    def __init__(self, loop: Watcher, pen: Pen, gid: int | None, uapi_handler: Handler,
+                 commands: Mapping[str, Callable[[dict[str, Any]], Answer]],
+                 changing: Mapping[str, Callable[[dict[str, Any]], Change]]):
         self._pen, self._gid, self._handler = pen, gid, uapi_handler
         self._commands, self._changing = commands, changing
         self._admins = Clients(loop, self._reply, lambda start: start.startswith(JSON), long=MAX_SET, longest=MAX_COMMAND)
 
-    def connect(self, who: Who, connection: socket.socket) -> None:
-        """Takes over a non-blocking connection that the supervisor accepted."""
-        if allowed(who, self._gid):
+    def connect(self, who: Who | str, connection: socket.socket) -> None:
+        """Takes over a non-blocking connection that the supervisor accepted, or made for the console."""
+        if isinstance(who, str) or allowed(who, self._gid):
             self._admins.add(connection, who)
             return
         connection.close()
         self.record(who, "connect", "refused")
 
-    def record(self, who: Who | str, what: str, result: str, **detail) -> None:
+    def record(self, who: Who | str, what: str, result: str, **detail: object) -> None:
         """Of what has happened already."""
         self._pen.write(_name(who), what, result, _complain, **detail)
 
     def close(self) -> None:
+        """Drops the administrators' connections."""
         self._admins.close()
 
-    def _reply(self, client: Client, block: bytes) -> str | None:
+    def _reply(self, client: Client[Who | str], block: bytes) -> str | None:
         if block.startswith(JSON):
             return self._command(client, block[len(JSON):])
         if not block.startswith(b"set="):
@@ -129,93 +162,103 @@ class Gate:
         self._set(client, block)
         return None
 
-    def _set(self, client: Client, block: bytes) -> None:
-        def answer(failure: dict | None, _: dict) -> str:
-            return uapi.reply_errno(failure["errno"] if failure else 0, to_set=True)
-        summary: dict = {}
+    def _set(self, client: Client[Who | str], block: bytes) -> None:
+        """`block` begins with `set=`."""
+        def answer(outcome: Answer | Failure) -> str:
+            return uapi.reply_errno(outcome.errno if isinstance(outcome, Failure) else 0, to_set=True)
+        summary: dict[str, Any] = {}
 
         def prepare() -> Change:
             try:
-                request = uapi.parse_request(block)
+                request = uapi.parse_request(block, self._handler.key_sizes)
             except WgpyError as e:
                 summary["error"] = str(e)
                 raise
+            assert isinstance(request, SetRequest)
             summary.update(_summary(request))
             self._handler.check(request)
-            return Change(summary, lambda: self._handler.apply(request) or {})
+
+            def carry_out() -> Answer:
+                self._handler.apply(request)
+                return {}
+            return Change(summary, carry_out)
         self._change(client, "set", prepare, answer, summary)
 
-    def _command(self, client: Client, text: bytes) -> str | None:
+    def _command(self, client: Client[Who | str], text: bytes) -> str | None:
         try:
             request = json.loads(text)
             name = request["cmd"]
-            changes = name in self._changing
-            command = self._changing[name] if changes else self._commands[name]
+            if name not in self._changing and name not in self._commands:
+                raise KeyError(name)
         except (ValueError, TypeError, KeyError, RecursionError):
-            return _json({"errno": errno.EINVAL, "error": "no such command"})
+            return _reply(Failure(errno.EINVAL, "no such command"))
         if name == "audit":
             self._pen.head(lambda w: client.answer(_json(_failed(w) or {"entries": w.head.entries, "hash": w.head.hash})))
             return None
-        if changes:
-            self._change(client, name, lambda: command(request),
-                         lambda failure, answer: _json(failure or {"errno": 0} | answer), {})
+        if name in self._changing:
+            self._change(client, name, lambda: self._changing[name](request), _reply, {})
             return None
-        failure, answer = _attempt(lambda: command(request) or {})
-        return _json(failure or {"errno": 0} | answer)
+        return _reply(_attempt(lambda: self._commands[name](request)))
 
-    def _change(self, client: Client, what: str, prepare: Callable[[], Change],
-                reply: Callable[[dict | None, dict], str], refused: dict) -> None:
+    def _change(self, client: Client[Who | str], what: str, prepare: Callable[[], Change],
+                reply: Callable[[Answer | Failure], str], refused: dict[str, Any]) -> None:
         """Looked at; written down; carried out; its outcome written down; answered.
         `refused`: what the trail says of one that was refused when it was looked at."""
         who = _name(client.who)
 
-        def finish(failure: dict | None, answer: dict, **detail) -> None:
-            result = _result(what, failure)
+        def finish(outcome: Answer | Failure, **detail: object) -> None:
+            result = _result(what, outcome)
 
             def told(written: Written) -> None:
                 _complain(written)
-                client.answer(reply(failure, answer))
+                client.answer(reply(outcome))
             self._pen.write(who, what, result, told, **detail)
+
+        change = _attempt(prepare)
+        if isinstance(change, Failure):
+            finish(change, **refused)
+            return
 
         def carry_out(written: Written) -> None:
             if failure := _failed(written):
-                log.error("%s is refused: %s", what, failure["error"])
-                client.answer(reply(failure, {}))
+                log.error("%s is refused: %s", what, failure.error)
+                client.answer(reply(failure))
                 return
-            failure, answer = _attempt(change.carry_out)
-            finish(failure, answer, of=written.head.entries, **answer.pop("audit", {}))
+            def conclude(outcome: Callable[[], Answer | Later]) -> None:
+                answer = _attempt(outcome)
+                if isinstance(answer, Later):
+                    answer.done = conclude
+                else:
+                    audit = {} if isinstance(answer, Failure) else answer.pop("audit", {})
+                    finish(answer, of=written.head.entries, **audit)
+            conclude(change.carry_out)
+        self._pen.write(who, what, "asked", carry_out, **change.detail)
 
-        failure, change = _attempt(prepare)
-        if failure:
-            finish(failure, {}, **refused)
-        else:
-            self._pen.write(who, what, "asked", carry_out, **change.detail)
 
-
-def _attempt(action: Callable):
-    """(None, what it returns), or (the failure, nothing)."""
+def _attempt(action: Callable[[], _T]) -> _T | Failure:
+    """What it returns, or what it raises."""
     try:
-        return None, action()
+        return action()
     except WgpyError as e:
-        return {"errno": errno.EINVAL, "error": str(e)}, {}
+        return Failure(errno.EINVAL, str(e))
     except OSError as e:
-        return {"errno": e.errno or errno.EIO, "error": e.strerror or "failed"}, {}
+        return Failure(e.errno or errno.EIO, e.strerror or "failed")
     except Exception:
         log.exception("admin: internal error")
-        return {"errno": errno.EIO, "error": "internal error"}, {}
+        return Failure(errno.EIO, "internal error")
 
 
-def _result(what: str, failure: dict | None) -> str:
-    if failure is None:
+def _result(what: str, outcome: Answer | Failure) -> str:
+    if not isinstance(outcome, Failure):
         return "ok"
-    log.error("%s: %s", what, failure["error"])
-    return errno.errorcode.get(failure["errno"], str(failure["errno"])) if what == "set" else failure["error"]
+    log.error("%s: %s", what, outcome.error)
+    return errno.errorcode.get(outcome.errno, str(outcome.errno)) if what == "set" else outcome.error
 
 
-def _failed(written: Written) -> dict | None:
+def _failed(written: Written) -> Failure | None:
     if not written.errno:
         return None
-    return {"errno": written.errno, "error": f"the audit trail cannot be written ({written.error}): nothing was changed"}
+    return Failure(written.errno, f"the audit trail cannot be written ({written.error}): nothing was changed")
 
 
 def _complain(written: Written) -> None:
@@ -223,24 +266,27 @@ def _complain(written: Written) -> None:
         log.error("audit log: %s", written.error)
 
 
-def _name(who: Who | str) -> str | dict:
+def _name(who: Who | str) -> str | dict[str, int]:
     return who if isinstance(who, str) else who.entry()
 
 
-def _json(answer: dict) -> str:
-    return json.dumps(answer) + "\n\n"
+def _reply(outcome: Answer | Failure) -> str:
+    return _json(outcome if isinstance(outcome, Failure) else {"errno": 0} | outcome)
 
 
-def _summary(request) -> dict:
-    """What a set request wants to change; never a key that is secret."""
-    assert isinstance(request, SetRequest)
+def _json(answer: Answer | Failure) -> str:
+    return json.dumps(answer._asdict() if isinstance(answer, Failure) else answer) + "\n\n"
+
+
+def _summary(request: SetRequest) -> dict[str, Any]:
+    """What it wants to change; never a key that is secret."""
     device = [k for k in ("private_key", "listen_port", "fwmark") if getattr(request, k) is not None]
     peers = {}
     for p in request.peers[:32]:
         changed = [k for k in ("preshared_key", "endpoint", "keepalive") if getattr(p, k) is not None]
         changed += [k for k in ("remove", "update_only", "replace_allowed_ips", "allowed_ips") if getattr(p, k)]
         peers[short_key(p.public_key)] = " ".join(changed)
-    out = {"device": device} if device else {}
+    out: dict[str, Any] = {"device": device} if device else {}
     if request.replace_peers:
         out["replace_peers"] = True
     return out | ({"peers": peers, "count": len(request.peers)} if peers else {})

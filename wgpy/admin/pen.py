@@ -11,11 +11,12 @@ import errno
 import json
 from collections import deque
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from wgpy.admin.audit import START, Head, bounded
 from wgpy.errors import WgpyError
 
+CONSOLE = "console"  # who types at the console of crypto's guest
 MAX_ENTRY = 16384  # bytes of JSON; the writer bounds it again
 _WAITING = 128
 _WORDS = {"who", "what", "result", "detail"}
@@ -31,12 +32,12 @@ class Written(NamedTuple):
 class Pen:
     """`send(message)` -> False when the supervisor does not take it."""
 
-    def __init__(self, send: Callable[[dict], bool]):
+    def __init__(self, send: Callable[[dict[str, Any]], bool]):
         self._send, self._number = send, 0
-        self._waiting: deque[tuple[dict, Callable[[Written], None]]] = deque()
+        self._waiting: deque[tuple[dict[str, Any], Callable[[Written], None]]] = deque()
 
-    def write(self, who: str | dict, what: str, result: str, then: Callable[[Written], None] = lambda _: None,
-              **detail) -> None:
+    def write(self, who: str | dict[str, Any], what: str, result: str, then: Callable[[Written], None] = lambda _: None,
+              **detail: object) -> None:
         """`then` is told, at once when it cannot be asked for. An entry never holds a secret."""
         entry = {"who": bounded(who), "what": bounded(what), "result": bounded(result), "detail": bounded(detail)}
         if (size := len(json.dumps(entry))) > MAX_ENTRY:
@@ -44,9 +45,10 @@ class Pen:
         self._ask({"entry": entry}, then)
 
     def head(self, then: Callable[[Written], None]) -> None:
+        """`then` is told the trail's last hash and how many entries it has."""
         self._ask({}, then)
 
-    def answered(self, message: dict) -> None:
+    def answered(self, message: dict[str, Any]) -> None:
         """The supervisor's answer; any other message is passed over."""
         if not self._waiting or message.get("pen") != self._number:
             return
@@ -55,7 +57,7 @@ class Pen:
         then(Written(message.get("errno", errno.EIO), message.get("error", ""),
                      Head(message.get("entries", 0), message.get("hash", START))))
 
-    def _ask(self, request: dict, then: Callable[[Written], None]) -> None:
+    def _ask(self, request: dict[str, Any], then: Callable[[Written], None]) -> None:
         if len(self._waiting) >= _WAITING:
             then(Written(errno.EBUSY, "too many wait for the audit trail", Head(0, START)))
             return
@@ -72,7 +74,7 @@ class Pen:
             then(Written(errno.EIO, "the supervisor does not answer", Head(0, START)))
 
 
-def asked_for(message: dict) -> dict | None:
+def asked_for(message: dict[str, Any]) -> dict[str, Any] | None:
     """The entry of a room's request, None when it asks for the head. WgpyError."""
     number, entry = message.get("pen"), message.get("entry")
     if type(number) is not int or not 0 < number < 1 << 63:
@@ -83,7 +85,7 @@ def asked_for(message: dict) -> dict | None:
         raise WgpyError("not an entry")
     who, detail = entry["who"], entry["detail"]
     person = isinstance(who, dict) and set(who) == {"uid", "gid", "pid"} and all(type(n) is int for n in who.values())
-    if not (person or who == "wgpy") or not isinstance(detail, dict) \
+    if not (person or who in ("wgpy", CONSOLE)) or not isinstance(detail, dict) \
             or not all(isinstance(entry[k], str) for k in ("what", "result")):
         raise WgpyError("not an entry")
     return entry

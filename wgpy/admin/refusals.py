@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from typing import TypedDict
 
 REFUSALS_EVERY = 60.0    # s between two entries about the same uid
 ALL_AT_ONCE = 16         # entries about different ones, and then
@@ -9,13 +10,23 @@ ALL_EVERY = 10.0         # s for another one: a user may have 65,536 uids (subui
 _MAX_REMEMBERED = 256    # uids
 
 
+class Refused(TypedDict, total=False):
+    """`times`: that this one was; `others`: how many of those were who are not remembered."""
+    times: int
+    others: int
+
+
 class Refusals:
+    """By uid, of at most 256 of them. `clock()` gives seconds."""
+
     def __init__(self, clock: Callable[[], float] = time.monotonic):
-        self._clock, self._last, self._untold = clock, {}, {}
+        self._clock = clock
+        self._last: dict[int, float] = {}  # when the last entry about a uid was
+        self._untold: dict[int, int] = {}  # how often one was refused since
         self._others = 0  # refusals of those who are not remembered any more
         self._may, self._since = float(ALL_AT_ONCE), clock()
 
-    def note(self, uid: int) -> dict | None:
+    def note(self, uid: int) -> Refused | None:
         """What to write down now: nothing new, or `times` that this one was refused and
         how many `others` were; None: not yet."""
         now, count = self._clock(), self._untold.pop(uid, 0) + 1
@@ -32,4 +43,9 @@ class Refusals:
         if len(self._last) > _MAX_REMEMBERED:
             del self._last[next(iter(self._last))]
         others, self._others = self._others, 0
-        return ({"times": count} if count > 1 else {}) | ({"others": others} if others else {})
+        refused: Refused = {}
+        if count > 1:
+            refused["times"] = count
+        if others:
+            refused["others"] = others
+        return refused

@@ -1,32 +1,39 @@
-"""One frame of `wgpy top`: rooms, rings and peers from a status document, rates from it
+"""One frame of `wgpy node top`: rooms, rings and peers from a status document, rates from it
 and the one before. Pure; made of rich's tables."""
+
+from typing import Any
 
 from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from wgpy.admin.faults import not_configured
+from wgpy.drops import DELIVERED
+
 _ORDER = ("red", "crypto", "black")
 _RINGS = (("red → crypto", "red", "to_crypto", "crypto", "from_red"), ("crypto → black", "crypto", "to_black", "black", "from_crypto"),
           ("black → crypto", "black", "to_crypto", "crypto", "from_black"), ("crypto → red", "crypto", "to_red", "red", "from_crypto"))
-MAX_PEERS = 40
+MAX_PEERS, MAX_FAULTS = 40, 5
 
 
 class Frame:
     """`seconds`: between the two documents; without `before` rates are not shown."""
 
-    def __init__(self, document: dict, before: dict | None = None, seconds: float = 0.0, *, now: float):
+    def __init__(self, document: dict[str, Any], before: dict[str, Any] | None = None, seconds: float = 0.0, *, now: float):
         self._document, self._before, self._seconds, self._now = document, before or {}, seconds, now
 
     def render(self) -> Group:
+        """For rich.live; what a document lacks is shown as "-"."""
         d = self._document
         engine = _get(d, "rooms", "crypto", "status", "engine") or {}
-        loaded = (engine.get("event_under_load") or 0) > (engine.get("event_load_over") or 0) or _get(
-            d, "alarms", "under_load", "active")
+        loaded = _get(d, "alarms", "under_load", "active")
         head = Text.assemble((str(d.get("node", "?")), "bold"), f"  {d.get('mode', '')}  ",
                              ("up", "green") if d.get("up") else ("not up", "bold red"),
-                             f"  aead {engine.get('aead', '-')}", ("  UNDER LOAD", "bold red") if loaded else "",
+                             f"  suite {engine.get('suite', '-')}  aead {engine.get('aead', '-')}",
+                             ("  UNDER LOAD", "bold red") if loaded else "",
                              ("  FLOOD", "bold red") if _get(d, "alarms", "flood", "active") else "",
-                             *((f"  no interface {link}", "red") for link in d.get("missing") or []))
+                             *((f"  no interface {link}", "red") for link in d.get("missing") or []),
+                             *((f"\nnot configured: {fault}", "red") for fault in not_configured(d)[:MAX_FAULTS]))
         return Group(head, self._rooms(), self._rings(), self._peers(), self._drops())
 
     def _rooms(self) -> Table:
@@ -34,10 +41,10 @@ class Frame:
         for room in _ORDER:
             facts = _get(self._document, "rooms", room) or {}
             state = str(facts.get("state", "-"))
-            port = {"red": "tun", "black": "udp"}.get(room)
-            path = ("rooms", room, "status", "ports", port, "bytes_")
+            port = {"red": "tun", "black": "udp"}.get(room, "")
+            path = ("rooms", room, "status", "ports", port)
             table.add_row(room, Text(state, "green" if state == "ready" else "bold red"), str(facts.get("pid", "-")),
-                          str(facts.get("restarts", "-")), port or "", *(self._bits(*path[:-1], f"bytes_{way}") if port else ""
+                          str(facts.get("restarts", "-")), port, *(self._bits(*path, f"bytes_{way}") if port else ""
                                                                         for way in ("in", "out")))
         return table
 
@@ -71,21 +78,22 @@ class Frame:
         table = _table("dropped in", "reason", "packets", "packets/s")
         for room in _ORDER:
             for reason, n in (_get(self._document, "rooms", room, "status", "drops") or {}).items():
-                table.add_row(room, reason.replace("_", " "), str(n), self._rate("rooms", room, "status", "drops", reason))
+                label = reason.replace("_", " ") + (" (delivered)" if reason in DELIVERED else "")
+                table.add_row(room, label, str(n), self._rate("rooms", room, "status", "drops", reason))
             for counter, n in (_get(self._document, "firewall", room) or {}).items():
                 if n:
                     table.add_row(f"{room} firewall", counter.replace("_", " "), str(n), self._rate("firewall", room, counter))
         return table
 
-    def _difference(self, *path) -> int | None:
+    def _difference(self, *path: str) -> int | None:
         new, old = _get(self._document, *path), _get(self._before, *path)
         return None if self._seconds <= 0 or new is None else new - (old or 0)
 
-    def _rate(self, *path) -> str:
+    def _rate(self, *path: str) -> str:
         n = self._difference(*path)
         return "-" if n is None or not self._before else f"{max(0, n) / self._seconds:.0f}"
 
-    def _bits(self, *path) -> str:
+    def _bits(self, *path: str) -> str:
         n = self._difference(*path)
         return "-" if n is None or not self._before else self._speed(8 * n)
 
@@ -107,7 +115,7 @@ def _table(*columns: str) -> Table:
     return table
 
 
-def _get(value, *path):
+def _get(value: Any, *path: str) -> Any:
     for key in path:
         value = value.get(key) if isinstance(value, dict) else None
     return value

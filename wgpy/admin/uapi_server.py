@@ -1,8 +1,5 @@
 """The UAPI socket: many clients, each with a bounded buffer, none of whom can hold up
 another. Access is the file's mode (umask 077) and nothing else (I1).
-
-The handler has apply(SetRequest), describe() -> DeviceState and metrics() -> dict; its
-WgpyError becomes EINVAL, a LimitError ENOSPC (and an OSError its `errno`).
 """
 
 import errno
@@ -11,19 +8,21 @@ import logging
 import os
 import socket
 import stat
+from typing import Protocol
 
 from wgpy.admin.clients import MAX_CLIENTS, Clients
 from wgpy.config import uapi
-from wgpy.config.model import SetRequest
+from wgpy.config.model import DeviceState, KeySizes, SetRequest
 from wgpy.errors import HostError, LimitError, WgpyError
+from wgpy.loop import READ, Watcher
 
-log = logging.getLogger("wgpy")
+log = logging.getLogger(__name__)
 
 SOCKET_DIR = "/var/run/wireguard"
-_READ = 1  # EPOLLIN
 
 
 def socket_path(name: str) -> str:
+    """Where wg(8) and wireguard-tools look for the daemon of this interface."""
     return f"{SOCKET_DIR}/{name}.sock"
 
 
@@ -78,12 +77,31 @@ def _is_served(path: str) -> bool:
         return True
 
 
+class Handler(Protocol):
+    """Of requests. A WgpyError becomes EINVAL, a LimitError ENOSPC, an OSError its `errno`."""
+
+    @property
+    def key_sizes(self) -> KeySizes:
+        """Of the keys in requests."""
+
+    def apply(self, request: SetRequest) -> None:
+        """Carries a checked request out, whole or not at all."""
+
+    def describe(self) -> DeviceState:
+        """The answer to `get=1`, with the private key and the preshared keys in it."""
+
+    def metrics(self) -> dict[str, int | str]:
+        """The answer to `metrics=1`: numbers, and a few words such as the backend's name."""
+
+
 class UapiServer:
-    def __init__(self, loop, listener: socket.socket, path: str, handler):
+    """`listener` is non-blocking and becomes the server's; `path` is where its file stands."""
+
+    def __init__(self, loop: Watcher, listener: socket.socket, path: str, handler: Handler):
         self._loop, self._listener, self._handler = loop, listener, handler
-        self._clients = Clients(loop, lambda client, block: self.answer(block))
+        self._clients: Clients[None] = Clients(loop, lambda client, block: self.answer(block))
         self._path, self._identity, self._directory = path, _identity(path), -1
-        loop.watch(listener.fileno(), _READ, lambda _: self._clients.accept(listener))
+        loop.watch(listener.fileno(), READ, lambda _: self._clients.accept(listener, None))
 
     def watch_file(self) -> None:
         """Asks for SIGIO when something in the directory is deleted or renamed
@@ -96,6 +114,8 @@ class UapiServer:
             log.warning("deletion of %s will go unnoticed: %s", self._path, e.strerror)
 
     def file_is_ours(self) -> bool:
+        """False when somebody removed or replaced it, which asks the daemon to end. True where
+        there never was one (WG_UAPI_FD)."""
         return self._identity is None or _identity(self._path) == self._identity
 
     def close(self) -> None:
@@ -112,14 +132,15 @@ class UapiServer:
                 log.warning("%s: %s", self._path, e.strerror)
 
     def answer(self, block: bytes) -> str:
+        """To one request, without its blank line; never raises."""
         return answer(self._handler, block)
 
 
-def answer(handler, block: bytes) -> str:
+def answer(handler: Handler, block: bytes) -> str:
     """The reply to one request; never raises."""
     to_set = block.startswith(b"set=")
     try:
-        request = uapi.parse_request(block)
+        request = uapi.parse_request(block, handler.key_sizes)
         if isinstance(request, SetRequest):
             handler.apply(request)
             return uapi.reply_errno(0, to_set=True)

@@ -39,6 +39,7 @@ class _NotAllowed(HostError):
 
 
 def is_served(name: str) -> bool:
+    """Does a daemon listen for this interface? True as well where we may not ask."""
     with socket.socket(socket.AF_UNIX) as s:
         try:
             s.settimeout(_SHORT_PATIENCE)
@@ -51,6 +52,8 @@ def is_served(name: str) -> bool:
 
 
 def get(name: str, patience: float = _PATIENCE) -> DeviceState:
+    """The device's state, its keys in it. HostError when nobody answers within `patience`
+    seconds."""
     return uapi.parse_get(_ask(name, f"{uapi.GET}\n\n", patience))
 
 

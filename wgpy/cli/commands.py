@@ -7,13 +7,14 @@ import sys
 
 import click
 
-from wgpy import suite
-from wgpy.cli import admin
+from wgpy.cli.camkes import camkes
 from wgpy.cli.interrupt import Interrupted
-from wgpy.cli.encryptor import encryptor
 from wgpy.cli.keys import keys
 from wgpy.cli.lab import lab
+from wgpy.cli.node import node
 from wgpy.cli.site import site
+from wgpy.cli.suite import suite
+from wgpy.cli.vms import vms
 from wgpy.config.values import key_base64, to_base64
 from wgpy.errors import HostError, WgpyError
 
@@ -21,6 +22,7 @@ as_json = click.option("--json", "json_", is_flag=True, help="Machine-readable o
 
 
 def run() -> None:
+    """The command of sys.argv; ends with its exit status."""
     try:
         _run()
     finally:
@@ -68,11 +70,8 @@ def cli() -> None:
     """WireGuard-compatible tunnels; wg(8) and wg-quick(8) work on them too."""
 
 
-cli.add_command(encryptor)
-cli.add_command(site)
-for command in (keys, admin.status, admin.top, admin.why, admin.reload, admin.audit):
-    cli.add_command(command)
-cli.add_command(lab)
+for group in (node, vms, camkes, site, keys, suite, lab):
+    cli.add_command(group)
 
 
 def _steps(json_: bool):
@@ -143,6 +142,16 @@ def show(name: str | None, field: str | None, conf: bool, json_: bool) -> None:
         _show_all(found, json_)
 
 
+@cli.command()
+@click.argument("name")
+@click.option("--seconds", type=click.FloatRange(0, 3600), default=0.0, help="Look only at what happens from now on.")
+@as_json
+def why(name: str, seconds: float, json_: bool) -> None:
+    """Explain from the counters why the tunnel NAME carries nothing."""
+    from wgpy.cli import why as reasons
+    reasons.tell(reasons.of_tunnel(name, seconds), json_)
+
+
 def _show_field(found: dict, field: str, named: bool, json_: bool) -> None:
     from wgpy.cli.show_fields import FIELDS
     if field not in FIELDS:
@@ -176,11 +185,25 @@ def _key(key: bytes, json_: bool) -> None:
     click.echo(json.dumps({"key": to_base64(key)}) if json_ else to_base64(key))
 
 
+of_suite = click.option("--suite", nargs=2, metavar="LIBRARY SHA256", help="Of another suite than WireGuard's.")
+
+
+def _maker(suite: tuple[str, str] | None):
+    from wgpy.config.values import sha256
+    from wgpy.isolate.library import Library
+    from wgpy.node.sealing import KeyMaker
+    try:
+        return KeyMaker.of(Library(suite[0], sha256(suite[1])) if suite else None)
+    except ValueError as e:
+        raise HostError(f"--suite: {e}") from None
+
+
 @cli.command()
+@of_suite
 @as_json
-def genkey(json_: bool) -> None:
+def genkey(suite: tuple[str, str] | None, json_: bool) -> None:
     """Print a new private key."""
-    _key(suite.get().private(os.urandom(32)), json_)
+    _key(_maker(suite).new(), json_)
 
 
 @cli.command()
@@ -191,15 +214,16 @@ def genpsk(json_: bool) -> None:
 
 
 @cli.command()
+@of_suite
 @as_json
-def pubkey(json_: bool) -> None:
+def pubkey(suite: tuple[str, str] | None, json_: bool) -> None:
     """Read a private key from stdin, print its public key."""
-    from wgpy.suite.wireguard import public
+    maker = _maker(suite)
     try:
-        private = key_base64(sys.stdin.readline(100).strip())
+        private = key_base64(sys.stdin.readline(400).strip(), maker.size)
     except ValueError as e:
         raise HostError(f"stdin: {e}") from None
-    _key(public(private), json_)
+    _key(maker.public(private), json_)
 
 
 @cli.command()

@@ -1,22 +1,29 @@
 """`wgpy doctor`: what this host offers, tried for real, with a remedy for each lack."""
 
+import hashlib
 import os
 import platform
 import resource
 import shutil
 import socket
 import struct
-from typing import Callable, NamedTuple
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
 
+from wgpy.black.udp import SO_RCVBUFFORCE, UDP_GRO
 from wgpy.errors import HostError
+from wgpy.isolate.library import Library
 
 GOOD, SLOW, BAD = "ok", "slower", "missing"
 _CAPABILITIES = {"net_admin": 12, "ipc_lock": 14}
 _VECTORS = ("ssse3", "avx2", "avx512f", "avx512ifma", "asimd")
-_UDP_SEGMENT, _UDP_GRO = 103, 104
+_UDP_SEGMENT = 103
+SUITES = Path("/usr/lib/wgpy/suites")
 
 
 class Finding(NamedTuple):
+    """One line of `wgpy doctor`; GOOD ones need no remedy."""
     name: str
     state: str  # GOOD, SLOW or BAD
     detail: str
@@ -24,8 +31,9 @@ class Finding(NamedTuple):
 
 
 def examine() -> list[Finding]:
+    """Every check in turn; one that fails by itself is a finding, too."""
     out: list[Finding] = []
-    for check in (_capabilities, _tun, _udp, _ipv6, _cpu, _aead, _limits, _tools):
+    for check in (_capabilities, _tun, _udp, _ipv6, _cpu, _aead, _suites, _limits, _tools, _virtual):
         try:
             out += check()
         except (OSError, HostError, ImportError) as e:
@@ -67,9 +75,9 @@ def _udp() -> list[Finding]:
         b.settimeout(1)
         segment = _tried(lambda: a.sendmsg([bytes(400)], [(socket.IPPROTO_UDP, _UDP_SEGMENT, struct.pack("=H", 100))],
                                            0, b.getsockname()) and b.recv(500) == bytes(100))
-        gro = _tried(lambda: b.setsockopt(socket.IPPROTO_UDP, _UDP_GRO, 1) is None)
-        mark = _tried(lambda: a.setsockopt(socket.SOL_SOCKET, 36, 1) is None)
-        _tried(lambda: a.setsockopt(socket.SOL_SOCKET, 33, 7 << 20))
+        gro = _tried(lambda: b.setsockopt(socket.IPPROTO_UDP, UDP_GRO, 1) is None)
+        mark = _tried(lambda: a.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, 1) is None)
+        _tried(lambda: a.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 7 << 20))
         _tried(lambda: a.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 7 << 20)
                if a.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) < 14 << 20 else None)
         size = a.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) // 2
@@ -90,9 +98,10 @@ def _tried(attempt: Callable[[], object]) -> bool:
 def _ipv6() -> list[Finding]:
     def bind() -> bool:
         with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as s:
-            s.bind(("::", 0))
-            return True
-    return [_either("IPv6", _tried(bind), "works", "not available",
+            s.bind(("::", 0))  # this works where no interface may have an address
+        with open("/proc/sys/net/ipv6/conf/default/disable_ipv6", encoding="ascii") as f:
+            return f.read().strip() == "0"
+    return [_either("IPv6", _tried(bind), "works", "not available to new interfaces",
                     "sysctl net.ipv6.conf.all.disable_ipv6=0 (IPv4 works without)", SLOW)]
 
 
@@ -116,6 +125,21 @@ def _aead() -> list[Finding]:
         else:
             out.append(Finding(f"AEAD {name}", GOOD, f"self-test passed, {ns:.0f} ns for 1420 bytes "
                                f"({1420 * 8 / ns:.1f} Gbit/s a core)"))
+    return out
+
+
+def _suites() -> list[Finding]:
+    """WireGuard's, and the libraries where packages put them."""
+    from wgpy import suite
+    out = [Finding(f"suite {suite.get().name}", GOOD, "self-test passed")]
+    for path in sorted(SUITES.glob("*.so")) if SUITES.is_dir() else []:
+        try:
+            library = Library(str(path), hashlib.sha256(path.read_bytes()).hexdigest())
+            library.close()
+            out.append(Finding(f"suite {library.facts.name}", GOOD, f"self-test passed: {path}, public keys of {library.facts.public_size} "
+                               f"bytes, {library.facts.lengths.overhead} bytes added to a packet, sha256 {library.sha256}"))
+        except HostError as e:
+            out.append(Finding(f"suite {path.stem}", BAD, str(e), "it is not used; ask who made it"))
     return out
 
 
@@ -143,9 +167,20 @@ def _tools() -> list[Finding]:
     wanted = (("wg", "apt-get install wireguard-tools (only to use wg and wg-quick beside wgpy)"),
               ("nft", "apt-get install nftables (for a default route through the tunnel)"),
               ("resolvconf", "apt-get install openresolv (for DNS in files)"))
-    from wgpy.daemon.credentials import tpm2
+    from wgpy.node.credentials import tpm2
     lacking = tpm2()
     return [*(_either(name, bool(found := shutil.which(name)), str(found), "not installed", remedy, SLOW)
               for name, remedy in wanted),
             _either("TPM2", not lacking, "can seal the key store's credential", lacking,
                     "a passphrase or a credential file opens the key store", SLOW)]
+
+
+def _virtual() -> list[Finding]:
+    """For `wgpy vms` alone."""
+    from wgpy.vms import host, qemu
+    program = qemu.PROGRAMS.get(os.uname().machine)
+    found = program and shutil.which(program)
+    kind, why = host.accelerator()
+    return [_either("QEMU", bool(found), str(found), "not installed",
+                    "apt-get install qemu-system-x86 (only for an encryptor of virtual machines)", SLOW),
+            _either("KVM", kind == qemu.KVM, "makes virtual machines", why, "virtual machines are emulated, slowly", SLOW)]

@@ -109,6 +109,7 @@ def resolvconf_name(interface: str) -> str:
 
 
 def need_resolvconf() -> None:
+    """HostError, before anything is changed, rather than a tunnel without its name servers."""
     if not shutil.which("resolvconf"):
         raise HostError(f"DNS: resolvconf is missing: {_NO_RESOLVCONF}")
 

@@ -16,6 +16,8 @@ _ENDING = tuple(getattr(signal, name) for name in (
 
 
 class Interrupted(WgpyError):
+    """By a signal of this number, while something was done that had to be undone."""
+
     def __init__(self, number: int):
         super().__init__(f"interrupted by {signal.Signals(number).name}")
         self.number = number

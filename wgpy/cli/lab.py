@@ -48,12 +48,14 @@ def sites(count: int, implementation: str, run: str | None) -> None:
 
 @lab.command()
 @click.option("--mode", type=click.Choice(("small", "large")), default="small", show_default=True)
+@click.option("--suite", type=click.Path(exists=True, dir_okay=False), metavar="LIBRARY", help="With this library's suite (root's file).")
 @_run
-def encryptors(mode: str, run: str | None) -> None:
+def encryptors(mode: str, suite: str | None, run: str | None) -> None:
     """Two encryptors of three rooms each, a host behind each, an Internet between."""
     from wgpy.lab.encryptors import Pair
-    with _cleaned(), tempfile.TemporaryDirectory(prefix="wgpy-lab-") as directory, \
-            Pair(Path(directory), mode, routers=mode == "large") as pair, _web(pair.internet, directory):
+    from wgpy.lab.suites import loaded
+    with _cleaned(), tempfile.TemporaryDirectory(prefix="wgpy-lab-") as directory, loaded(suite) as library, \
+            Pair(Path(directory), mode, routers=mode == "large", library=library) as pair, _web(pair.internet, directory):
         places = []
         for node in pair.nodes:
             places.append((node.host, f"{node.address}, a LAN host"))
@@ -64,6 +66,18 @@ def encryptors(mode: str, run: str | None) -> None:
             places.append((node.box, f"where the encryptor lives: WGPY_RUN_DIR={node.run_dir}"))
         places.append((pair.internet, f"the Internet; capture black's wires there: tcpdump -ni to-{pair.a.name}"))
         _stay(places, pair.a.host, pair.b.address, run)
+
+
+@lab.command()
+@click.option("--mode", type=click.Choice(("small", "large")), default="small", show_default=True)
+@click.option("--seconds", type=click.IntRange(1, 60), default=3, show_default=True, help="Of each run of iperf3.")
+@click.option("--images", type=click.Path(exists=True, file_okay=False), help="Where `make guests` left them.")
+@click.option("--json", "json_", is_flag=True, help="Machine-readable output.")
+def vms(mode: str, seconds: int, images: str | None, json_: bool) -> None:
+    """An encryptor of three virtual machines against one of three processes: traffic, faults, a table."""
+    from wgpy.lab import guests_demo
+    sys.exit(guests_demo.main([f"--mode={mode}", f"--seconds={seconds}", *([f"--images={images}"] if images else []),
+                               *(["--json"] if json_ else [])]))
 
 
 @lab.command()
@@ -81,6 +95,7 @@ def attack(kinds, targets, sessions, rate: float, reference: str | None, quick: 
     A whole run takes 12 minutes at most, a quick one 3.
     """
     from dataclasses import replace
+
     from wgpy.lab import attack as attacks
     from wgpy.lab import attack_report as report
     attacks.check(kinds, targets)

@@ -10,6 +10,7 @@ from pyroute2.netlink.exceptions import NetlinkError
 
 from wgpy.config.model import Prefix
 from wgpy.config.values import prefix_text, quoted
+from wgpy.constants import TRANSPORT_OVERHEAD, UDP_OVER_IPV6
 from wgpy.errors import HostError
 
 _INVERT = 2  # FIB_RULE_INVERT
@@ -18,10 +19,11 @@ _MAIN_PRIORITY = 32766
 _PROTO_BOOT, _SCOPE_UNIVERSE, _SCOPE_LINK = 3, 0, 253
 _TABLES = {"default": 253, "main": 254, "local": 255}
 _TABLE_FILES = ("/usr/lib/iproute2", "/usr/share/iproute2", "/etc/iproute2")  # later ones count
-_OVERHEAD = 80  # IPv6, UDP, header and tag: what the tunnel takes from the MTU
+_NO_FAMILY = (errno.EAFNOSUPPORT, errno.EOPNOTSUPP)  # of a kernel that was started with ipv6.disable=1
 
 
 def family(text: str) -> int:
+    """AF_INET or AF_INET6 of a numeric address or prefix."""
     return socket.AF_INET6 if ":" in text else socket.AF_INET
 
 
@@ -32,18 +34,22 @@ class Host:
         self._ip = IPRoute()
 
     def close(self) -> None:
+        """The netlink socket, nothing of the namespace."""
         self._ip.close()
 
     def index(self, name: str) -> int | None:
+        """None when there is no such interface."""
         found = self._ip.link_lookup(ifname=name)
         return found[0] if found else None
 
     def delete_link(self, name: str) -> None:
+        """No-op when there is no such interface."""
         index = self.index(name)
         if index is not None:
             self._do(f"delete {name}", self._ip.link, "del", index=index)
 
     def add_address(self, name: str, address: str) -> None:
+        """"address/cidr", host bits kept."""
         host, _, cidr = address.partition("/")
         self._do(f"address {address}", self._ip.addr, "add", index=self.index(name), address=host,
                  prefixlen=int(cidr), family=family(host))
@@ -54,19 +60,30 @@ class Host:
                 for a in self._ip.get_addr(index=self.index(name)) if of_the_link or a["scope"] != _SCOPE_LINK]
 
     def bring_up(self, name: str, mtu: int) -> None:
+        """`mtu` in bytes."""
         self._do(f"MTU {mtu}", self._ip.link, "set", index=self.index(name), mtu=mtu, state="up")
 
     def mtu(self, name: str) -> int:
+        """Bytes, of an interface that exists."""
         return self._ip.get_links(self.index(name))[0].get_attr("IFLA_MTU")
 
-    def tunnel_mtu(self, endpoints: list[str]) -> int:
+    def tunnel_mtu(self, endpoints: list[str], overhead: int = TRANSPORT_OVERHEAD) -> int:
         """The smallest MTU on the way to an endpoint, else of the default route, else
-        1500, less the tunnel's overhead (wg-quick(8) since 2025)."""
+        1500, less headers and `overhead`, that of a transport message (wg-quick(8) since 2025)."""
         found = [self._route_mtu(lambda h=host: self._ip.route("get", dst=h.partition("%")[0],
                                                               family=family(h))) for host in endpoints]
         if not any(found):
             found = [self._route_mtu(lambda: self._ip.get_default_routes(socket.AF_INET, table=_MAIN_TABLE))]
-        return (min((mtu for mtu in found if mtu), default=1500)) - _OVERHEAD
+        return (min((mtu for mtu in found if mtu), default=1500)) - UDP_OVER_IPV6 - overhead
+
+    def way_to(self, address: str, mark: int = 0) -> str | None:
+        """The interface by which a marked datagram to it leaves; None without a route."""
+        try:
+            (route,) = self._ip.route("get", dst=address, family=family(address), **({"mark": mark} if mark else {}))
+            device = route.get_attr("RTA_OIF")
+            return self._ip.get_links(device)[0].get_attr("IFLA_IFNAME") if device else None
+        except (NetlinkError, ValueError):
+            return None
 
     def _route_mtu(self, look) -> int:
         try:
@@ -91,7 +108,7 @@ class Host:
     def covered(self, name: str, prefix: Prefix) -> bool:
         """Whether the main table has a route through the interface that holds all of it."""
         af = socket.AF_INET if len(prefix.address) == 4 else socket.AF_INET6
-        for route in self._ip.get_routes(family=af, oif=self.index(name), table=_MAIN_TABLE):
+        for route in self._routes(af, oif=self.index(name), table=_MAIN_TABLE):
             cidr, dst = route["dst_len"], route.get_attr("RTA_DST")
             have = socket.inet_pton(af, dst) if dst else bytes(len(prefix.address))
             if cidr <= prefix.cidr and _cut(have, cidr) == _cut(prefix.address, cidr):
@@ -103,14 +120,14 @@ class Host:
         which becomes the mark too."""
         used = set(taken)
         for af in (socket.AF_INET, socket.AF_INET6):
-            used |= {r.get_attr("RTA_TABLE") or r["table"] for r in self._ip.get_routes(family=af)}
-            for rule in self._ip.get_rules(family=af):
+            used |= {r.get_attr("RTA_TABLE") or r["table"] for r in self._routes(af)}
+            for rule in self._rules(af):
                 used |= {rule.get_attr("FRA_TABLE") or rule["table"], rule.get_attr("FRA_FWMARK") or 0}
         return next(n for n in range(51820, 2**31) if n not in used)
 
     def place_for_rules(self, af: int) -> int:
         """The priority of a rule in front of all others, with room for one before it."""
-        return min((self._priority(r) for r in self._ip.get_rules(family=af) if self._priority(r) > 1),
+        return min((self._priority(r) for r in self._rules(af) if self._priority(r) > 1),
                    default=_MAIN_PRIORITY) - 1
 
     def add_rules(self, af: int, table: int, place: int) -> None:
@@ -123,11 +140,11 @@ class Host:
     def rules_of(self, table: int) -> list[tuple[int, int]]:
         """(family, priority) of the rules that somebody added as add_rules does."""
         return [(af, self._priority(r)) for af in (socket.AF_INET, socket.AF_INET6)
-                for r in self._ip.get_rules(family=af) if self._is_ours(r, table)]
+                for r in self._rules(af) if self._is_ours(r, table)]
 
     def delete_rules(self, af: int, table: int, place: int) -> None:
         """Those of `add_rules` that are there."""
-        for rule in list(self._ip.get_rules(family=af)):
+        for rule in self._rules(af):
             at = self._priority(rule)
             if at == place and self._is_ours(rule, table):
                 self._do("rule", self._ip.rule, "del", family=af, table=table, fwmark=table, flags=_INVERT, priority=at)
@@ -138,8 +155,25 @@ class Host:
     def is_others(self, name: str, af: int, table: int) -> bool:
         """Of a tunnel that died: whether another has taken its table and its place, so that
         the only rule for the table is that one's."""
-        return (self.index(name) is None and any(self._ip.get_routes(family=af, table=table))
+        return (self.index(name) is None and any(self._routes(af, table=table))
                 and sum(family == af for family, _ in self.rules_of(table)) < 2)
+
+    def _routes(self, af: int, **match) -> list:
+        return self._dump("routes", self._ip.get_routes, af, match)
+
+    def _rules(self, af: int) -> list:
+        return self._dump("rules", self._ip.get_rules, af, {})
+
+    @staticmethod
+    def _dump(what: str, call, af: int, match: dict) -> list:
+        """Of one family, of which a kernel without it has none: it answers with an error, or
+        with the other family's."""
+        try:
+            return [m for m in call(family=af, **match) if m["family"] == af]
+        except NetlinkError as e:
+            if e.code in _NO_FAMILY:
+                return []
+            raise HostError(f"{what}: {os.strerror(e.code)}{_hint(e.code, af)}") from None
 
     @staticmethod
     def _is_ours(rule, table: int) -> bool:
@@ -155,14 +189,17 @@ class Host:
             return call(*args, **kwargs)
         except (NetlinkError, OSError) as e:
             code = e.code if isinstance(e, NetlinkError) else e.errno
-            hint = ""
-            if code in (errno.EPERM, errno.EACCES):
-                hint = " (run as root)" if os.geteuid() else _denied_to_root(kwargs.get("family"))
-            raise HostError(f"{what}: {os.strerror(code or errno.EIO)}{hint}") from None
+            raise HostError(f"{what}: {os.strerror(code or errno.EIO)}{_hint(code, kwargs.get('family'))}") from None
 
 
-def _denied_to_root(af: int | None) -> str:
-    return " (IPv6 is disabled here: sysctl net.ipv6.conf)" if af == socket.AF_INET6 else " (CAP_NET_ADMIN is needed)"
+def _hint(code: int | None, af: int | None) -> str:
+    """EACCES is what the kernel answers for IPv6 on an interface where that is disabled."""
+    if af == socket.AF_INET6 and code in (errno.EACCES, *_NO_FAMILY):
+        return (" (IPv6 is disabled here: sysctl net.ipv6.conf.*.disable_ipv6)"
+                if code == errno.EACCES else " (the kernel runs without IPv6)")
+    if code in (errno.EPERM, errno.EACCES):
+        return " (run as root)" if os.geteuid() else " (CAP_NET_ADMIN is needed)"
+    return ""
 
 
 def _cut(address: bytes, cidr: int) -> int:

@@ -7,9 +7,9 @@ import signal
 import socket
 import subprocess
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Callable
 
 from wgpy.admin.uapi_server import socket_path
 from wgpy.cli import client, guard, net, tunnel_file
@@ -17,7 +17,7 @@ from wgpy.cli.hooks import Hooks
 from wgpy.cli.interrupt import Signals
 from wgpy.cli.record import Done, Record, alone, marks, recorded_file
 from wgpy.config import ini
-from wgpy.config.model import NO_KEY, DeviceState, Prefix, SetRequest, TunnelFile, as_request
+from wgpy.config.model import NO_KEY, DeviceState, Prefix, SetRequest, SuiteFile, TunnelFile, as_request
 from wgpy.config.values import prefix_text
 from wgpy.errors import ConfigError, HostError, WgpyError
 from wgpy.isolate import start
@@ -36,8 +36,8 @@ class Up:
 
     def run(self) -> None:
         """Raises WgpyError after undoing what was done."""
-        file = tunnel_file.load(self.path, self.say)
         try:
+            file = tunnel_file.load(self.path, self.say)
             with Signals() as signals, Record(self.name) as record:
                 self._begin(record)
                 try:
@@ -67,7 +67,7 @@ class Up:
                     link=True)
         self.say(f"wgpyd {name}")
         try:
-            start_daemon(name)
+            start_daemon(name, file.suite)
         except HostError:
             record.note(link=False)
             raise
@@ -79,7 +79,7 @@ class Up:
             self.say(f"address {address}")
             host.add_address(name, address)
         endpoints = [p.endpoint.host for p in client.get(name).peers if p.endpoint]
-        mtu = file.mtu or host.tunnel_mtu(endpoints)
+        mtu = file.mtu or host.tunnel_mtu(endpoints, client.look(name).metrics["overhead"])
         self.say(f"mtu {mtu}, up")
         host.bring_up(name, mtu)
         wait_listening(name)
@@ -264,10 +264,12 @@ def save(name: str, path: Path, file: TunnelFile, host: net.Host) -> None:
         raise HostError(f"{temporary}: {e.strerror}") from None
 
 
-def start_daemon(name: str) -> None:
-    """Returns when its socket answers. Raises HostError with what it said. With
+def start_daemon(name: str, suite: SuiteFile | None = None) -> None:
+    """Returns when its socket answers. `suite`: None for what the environment says. Raises HostError with what it said. With
     LOG_LEVEL the daemon keeps our stderr, which therefore is not captured then."""
     environment = {k: v for k, v in os.environ.items() if k != "WG_PROCESS_FOREGROUND"}
+    if suite is not None:
+        environment |= {"WGPY_SUITE": suite.library, "WGPY_SUITE_SHA256": suite.sha256}
     done = subprocess.run(start.python("wgpy.daemon.wgpyd", name), env=environment,
                           stdin=subprocess.DEVNULL, stderr=None if os.environ.get("LOG_LEVEL") else subprocess.PIPE,
                           text=True, start_new_session=True, check=False)
@@ -277,6 +279,7 @@ def start_daemon(name: str) -> None:
 
 
 def configure(name: str, request: SetRequest) -> None:
+    """Of a daemon that runs already. HostError in words for what it refuses."""
     try:
         client.set(name, request)
     except OSError as e:

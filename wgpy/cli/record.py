@@ -82,6 +82,7 @@ class Record:
         os.ftruncate(self._fd, len(data))
 
     def forget(self) -> None:
+        """What was done is undone: nothing is left for `down`."""
         self.done = None
 
 

@@ -5,6 +5,7 @@ import time
 from wgpy.cli.client import Found
 from wgpy.config.model import NO_KEY, DeviceState, PeerState
 from wgpy.config.values import endpoint_text, prefix_text, to_base64
+from wgpy.drops import DELIVERED
 
 
 def as_json(found: Found) -> dict:
@@ -18,7 +19,9 @@ def as_json(found: Found) -> dict:
         "public_key": public_key(state), "listen_port": state.listen_port, "fwmark": state.fwmark,
         "peers": {to_base64(p.public_key): _peer_json(p) for p in state.peers},
         "drops": _part(metrics, "drop_"), "rejects": _part(metrics, "reject_"),
-        "events": _part(metrics, "event_"), "alarms": _part(metrics, "alarm_"), "tun": _part(metrics, "tun_"), "udp": _part(metrics, "udp_"),
+        "log_lost": metrics.get("log_lost"),
+        "events": _part(metrics, "event_"), "alarms": _part(metrics, "alarm_"),
+        "tun": _part(metrics, "tun_"), "udp": _part(metrics, "udp_"),
     }
 
 
@@ -28,6 +31,9 @@ def not_listening(metrics: dict) -> str | None:
 
 
 def public_key(state: DeviceState) -> str | None:
+    """In base64; None without a private key."""
+    if state.suite is not None:
+        return to_base64(state.suite.public_key) if state.suite.public_key is not None else None
     if state.private_key == NO_KEY:
         return None
     from wgpy.suite.wireguard import public
@@ -63,15 +69,22 @@ def lines(name: str, found: Found, now: float | None = None):
         yield 1, "listening port", str(state.listen_port)
     if state.fwmark:
         yield 1, "fwmark", f"{state.fwmark:#x}"
+    if state.suite is not None:
+        yield 1, "suite", state.suite.name
     if metrics:
         yield 1, "data path", f"{metrics['aead']}, {metrics['queues']} thread(s) a direction, MTU {metrics['mtu']}"
-    for label, start in (("dropped", "drop_"), ("rejected handshakes", "reject_")):
-        counts = [f"{k.replace('_', ' ')} {v}" for k, v in _part(metrics, start).items() if v]
+    drops = _part(metrics, "drop_")
+    for label, counters in (("dropped", {k: v for k, v in drops.items() if k not in DELIVERED}),
+                            ("delivered with a loss", {k: v for k, v in drops.items() if k in DELIVERED}),
+                            ("rejected handshakes", _part(metrics, "reject_"))):
+        counts = [f"{k.replace('_', ' ')} {v}" for k, v in counters.items() if v]
         if counts:
             yield 1, label, ", ".join(counts)
     for alarm in ("flood", "under_load"):
         if times := metrics.get(f"event_{alarm}"):
             yield 1, alarm.replace("_", " "), f"{times} times{', now' if metrics.get(f'alarm_{alarm}') else ''}"
+    if lost := metrics.get("log_lost"):
+        yield 1, "log", f"{lost} lines did not reach the log daemon"
     for p in sorted(state.peers, key=lambda p: -p.last_handshake):
         yield from _peer_lines(p, time.time() if now is None else now)
 
@@ -103,6 +116,7 @@ def duration(seconds: float) -> str:
 
 
 def size(octets: float) -> str:
+    """Octets for a person, in units of 1024, as wg(8) shows them."""
     for unit in ("B", "KiB", "MiB", "GiB"):
         if octets < 1024:
             return f"{octets:.0f} B" if unit == "B" else f"{octets:.2f} {unit}"

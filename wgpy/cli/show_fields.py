@@ -1,6 +1,6 @@
 """The columns of `wg show NAME FIELD`, which scripts read. Rows are in the daemon's order."""
 
-from typing import Callable
+from collections.abc import Callable
 
 from wgpy.cli.show import public_key
 from wgpy.config.model import NO_KEY, DeviceState, PeerState

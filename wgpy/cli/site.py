@@ -1,4 +1,4 @@
-"""`wgpy site`: the file that describes a node. Nothing here touches keys or the network."""
+"""`wgpy site`: the file that describes a node. Nothing here opens keys or touches the network."""
 
 import json
 import os
@@ -7,14 +7,14 @@ from pathlib import Path
 
 import click
 
-from wgpy.errors import HostError
+from wgpy.errors import ConfigError, HostError
 
 as_json = click.option("--json", "json_", is_flag=True, help="Machine-readable output.")
 
 TEMPLATE = """\
 # The site file of one encryptor. `wgpy site check` finds mistakes, `wgpy site explain`
 # says what will flow where. No secret stands here: keys live in the key store
-# (`wgpy site seal`).
+# (`wgpy keys seal`).
 
 [node]
 name = "{name}"
@@ -47,6 +47,12 @@ addresses = ["10.1.0.1/24"]     # the hosts' default gateway
 # psk = "cusco"                 # the name of a preshared key in the key store
 # keepalive = 25                # seconds, where a NAT is on the way
 
+# Another suite of cryptographic functions than WireGuard's, the same at all sites (docs/suites.md).
+#
+# [suite]
+# library = "/usr/lib/wgpy/suites/x.so"
+# sha256 = "0000000000000000000000000000000000000000000000000000000000000000"  # as sha256sum prints it
+
 # Which LAN hosts may reach which sites. Without any [[permit]], all may reach all.
 #
 # [[permit]]
@@ -69,7 +75,7 @@ addresses = ["10.1.0.1/24"]     # the hosts' default gateway
 
 @click.group()
 def site() -> None:
-    """The site file of an encryptor: new, check, explain."""
+    """The site file of an encryptor: new, check, explain, show."""
 
 
 @site.command()
@@ -137,21 +143,61 @@ def explain(file: str, json_: bool) -> None:
         "protected": list(map(str, parsed.protected)), "warnings": warnings}))
 
 
+@site.command()
+@click.argument("file")
+@as_json
+def show(file: str, json_: bool) -> None:
+    """Show what other sites need to know of FILE's node, and whether its keys are there."""
+    from wgpy.config.site import load
+    from wgpy.node import sealing
+    from wgpy.node.state import state_dir
+    parsed = load(file)
+    directory = state_dir(parsed)
+    key = sealing.public_key(directory)
+    if json_:
+        suite = parsed.suite and {"library": parsed.suite.library, "sha256": parsed.suite.sha256}
+        click.echo(json.dumps({"node": parsed.node.name, "mode": parsed.node.mode, "public_key": key, "suite": suite,
+                               "sealed": sealing.exists(directory), "networks": [str(n) for n in parsed.lan.networks],
+                               "sites": [p.name for p in parsed.peers],
+                               "psks": sorted({p.psk for p in parsed.peers if p.psk})}))
+        return
+    if key is None:
+        raise HostError(f"{directory}: no keys yet: wgpy keys seal {file}")
+    click.echo("# for the site files of the other nodes")
+    click.echo(sealing.block_for_others(parsed, key))
+
+
 def _checked(file: str) -> tuple:
-    """(site or None, errors, warnings), with nft's opinion where it can be asked."""
+    """(site or None, errors, warnings), with the suite's opinion and nft's where they can be asked."""
     from wgpy.config.site import MAX_FILE, parse_bytes, text_of
+    from wgpy.isolate.library import read_site
     with open(file, "rb") as f:
         data = f.read(MAX_FILE + 1)
-    parsed, errors, warnings = parse_bytes(data, file)
-    if parsed is not None and os.geteuid() == 0:
+    try:
+        parsed, errors, warnings, _ = read_site(data, file)
+    except HostError as e:
+        parsed, errors, warnings = parse_bytes(data, file)
+        if os.path.exists(parsed.suite.library):
+            errors = [_of_suite(str(e), text_of(data), file)]
+        else:
+            warnings = [*warnings, f"{_of_suite(str(e), text_of(data), file)}: lengths of keys are not checked"]
+    if parsed is not None and not errors and os.geteuid() == 0:
         errors = _refused_by_nft(parsed, text_of(data), file)
     return (None if errors else parsed), errors, warnings
+
+
+def _of_suite(message: str, text: str, file: str) -> ConfigError:
+    from wgpy.config.site_text import Report
+    report = Report(text, file)
+    report.load()
+    report.error(("suite", "library"), message)
+    return report.errors[0]
 
 
 def _refused_by_nft(parsed, text: str, file: str) -> list:
     """Only nft knows whether the additions of [firewall] mean anything."""
     from wgpy.config.site_text import Report
-    from wgpy.isolate.nft_check import refused
+    from wgpy.firewall.check import refused
     report = Report(text, file)
     report.load()
     for room, index, message in refused(parsed):

@@ -5,14 +5,15 @@ import re
 import socket
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Callable
 
 from wgpy.cli.interrupt import Signals
 from wgpy.config import ini
-from wgpy.config.model import HostPort, TunnelFile
+from wgpy.config.model import HostPort, KeySizes, TunnelFile
 from wgpy.config.values import INTERFACE_NAME, is_address, quoted
 from wgpy.errors import ConfigError, HostError
+from wgpy.isolate.library import Library
 
 CONFIG_DIR = Path("/etc/wireguard")
 RETRIES_VARIABLE = "WG_ENDPOINT_RESOLUTION_RETRIES"  # as for wg(8)
@@ -54,14 +55,20 @@ def interface_of(name: str) -> str | None:
 
 
 def load(path: Path, warn: Callable[[str], None], errors: list[ConfigError] | None = None) -> TunnelFile:
-    """Raises WgpyError; with a list for errors, bad lines go there and the rest is read."""
+    """Raises WgpyError; with a list for errors, bad lines go there, the rest is read, and the suite
+    that the file names is not asked for the lengths of keys."""
     try:
         if path.stat().st_mode & path.parent.stat().st_mode & 0o007:
             warn(f"{path}: is accessible to everybody; chmod 600 it")
         data = path.read_bytes()
     except OSError as e:
         raise HostError(f"{path}: {e.strerror}") from None
-    file = ini.parse(ini.decode(data, str(path)), str(path), errors)
+    text = ini.decode(data, str(path))
+    file = ini.parse(text, str(path), errors)
+    if file.suite is not None and errors is None:
+        library = Library(file.suite.library, file.suite.sha256)
+        library.close()
+        file = ini.parse(text, str(path), sizes=KeySizes(library.facts.private_size, library.facts.public_size))
     for warning in file.warnings:
         warn(warning)
     return file

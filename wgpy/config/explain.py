@@ -1,7 +1,9 @@
 """A site file in words and as a picture: what will flow where, and what will not."""
 
+from collections.abc import Iterable
+
 from wgpy.config.networks import collapse, flows, owned, without
-from wgpy.config.site_model import Peer, Site, family
+from wgpy.config.site_model import Network, Peer, Site, family
 from wgpy.config.values import endpoint_text, short_key
 
 _WIDTH = 78
@@ -18,16 +20,16 @@ def explain(site: Site) -> str:
     return "\n\n".join("\n".join(p) for p in parts) + "\n"
 
 
-def _list(items, none: str = "nothing") -> str:
+def _list(items: Iterable[object], none: str = "nothing") -> str:
     return ", ".join(map(str, items)) or none
 
 
-def _wrapped(indent: str, first: str, items) -> list[str]:
+def _wrapped(indent: str, first: str, items: Iterable[object]) -> list[str]:
     """A list broken between its items."""
     lines, line = [], indent + first
-    items = list(map(str, items))
-    for i, item in enumerate(items):
-        word = item + ("," if i < len(items) - 1 else "")
+    words = list(map(str, items))
+    for i, item in enumerate(words):
+        word = item + ("," if i < len(words) - 1 else "")
         if len(line) + 1 + len(word) > _WIDTH and line.strip():
             lines.append(line)
             line = indent + "  "
@@ -71,7 +73,7 @@ def _tunnel(site: Site) -> list[str]:
         lines += [f"  {peer.name}  {short_key(peer.public_key)}, {psk}, {keepalive}"]
         lines += _wrapped("    ", "at", map(endpoint_text, peer.endpoints)) if peer.endpoints \
             else ["    at whatever address it calls from; this node cannot call it"]
-        covered: list = []
+        covered: list[Network] = []
         for sources, targets in pairs[peer.name]:
             for version in (4, 6):
                 here, there = family(sources, version), family(targets, version)
@@ -118,5 +120,7 @@ def _refused(site: Site) -> list[str]:
 def _sizes(site: Site) -> list[str]:
     gateways = [f"  WAN gateway {gateway}" + ", on the link though outside its networks" * site.wan.off_link(gateway)
                 + (f", pinned to {mac}" if mac else "") for gateway, mac in site.gateways]
-    return [*(["The way out", *gateways, ""] if gateways else []), "Sizes", f"  tunnel MTU {site.mtu}, WAN MTU {site.wan.mtu}; TCP segments of at most "
-            f"{site.mtu - 40} (IPv4) and {site.mtu - 60} (IPv6) bytes"]
+    return [*(["The way out", *gateways, ""] if gateways else []), "Sizes",
+            f"  tunnel MTU {site.mtu}, WAN MTU {site.wan.mtu}; TCP segments of at most "
+            f"{site.mtu - 40} (IPv4) and {site.mtu - 60} (IPv6) bytes",
+            *([f"  cryptographic functions of {site.suite.library}, {site.overhead} bytes added to a packet"] if site.suite else [])]

@@ -8,13 +8,16 @@ about. A file describes the whole tunnel: what it leaves out is cleared, as `wg 
 """
 
 import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple, TypedDict, cast
 
 from wgpy.config import values
-from wgpy.config.model import (NO_KEY, HostPort, PeerChange, PrefixChange, SetRequest, TunnelFile)
+from wgpy.config.model import NO_KEY, WIREGUARD_KEYS, HostPort, KeySizes, PeerChange, PrefixChange, SetRequest, SuiteFile, TunnelFile
 from wgpy.errors import ConfigError
 
 _SPACE = " \t\n\v\f\r"  # isspace(3) in the C locale, as wg(8) has it
+_NAMES_SUITE = re.compile(r"(?im)^\s*s\s*u\s*i\s*t\s*e")  # a key may have white space anywhere
 _UNSPACE = str.maketrans("", "", _SPACE)
 
 
@@ -78,8 +81,14 @@ def _bool(text: str) -> bool:
     return text.lower() == "true"
 
 
-def _allowed(text: str) -> list[tuple[str, PrefixChange]]:
-    return [_allowed_item(item) for item in text.split(",") if item]
+class _Allowed(NamedTuple):
+    changes: list[PrefixChange]
+    signed: bool  # some of them: the list is then none to replace what there is
+
+
+def _allowed(text: str) -> _Allowed:
+    items = [_allowed_item(item) for item in text.split(",") if item]
+    return _Allowed([change for _, change in items], any(sign for sign, _ in items))
 
 
 def _allowed_item(text: str) -> tuple[str, PrefixChange]:
@@ -113,49 +122,84 @@ def _dns(text: str) -> list[str]:
 
 
 # lower-case key -> (field, parser); parsers that return a list may be repeated
-_WG = {
+_Keys = Mapping[str, tuple[str, Callable[[str], object]]]
+_WG: _Keys = {
     "privatekey": ("private_key", values.key_base64),
     "listenport": ("listen_port", _port),
     "fwmark": ("fwmark", _fwmark),
 }
-_HOOKS = {
+_HOOKS: _Keys = {
     "preup": ("pre_up", _hook),
     "postup": ("post_up", _hook),
     "predown": ("pre_down", _hook),
     "postdown": ("post_down", _hook),
 }
-_QUICK = {
+# ours: wg(8) and wg-quick(8) refuse a file that has them
+_SUITE: _Keys = {
+    "suitelibrary": ("suite_library", values.absolute_path),
+    "suitesha256": ("suite_sha256", values.sha256),
+}
+_QUICK: _Keys = {
     "address": ("addresses", _addresses),
     "dns": ("dns", _dns),
     "mtu": ("mtu", _mtu),
     "table": ("table", _table),
     "saveconfig": ("save_config", _bool),
 }
-_PEER = {
+_PEER: _Keys = {
     "publickey": ("public_key", values.key_base64),
     "presharedkey": ("preshared_key", values.key_base64),
     "allowedips": ("allowed_ips", _allowed),
     "endpoint": ("endpoint", values.file_endpoint),
     "persistentkeepalive": ("keepalive", _keepalive),
 }
-_SECTIONS = {"interface": _WG | _QUICK | _HOOKS, "peer": _PEER}
+_SECTIONS: Mapping[str, _Keys] = {"interface": {**_WG, **_SUITE, **_QUICK, **_HOOKS}, "peer": _PEER}
 _MAY_BE_EMPTY = {"allowedips", *_QUICK, *_HOOKS} - {"saveconfig"}
+
+
+class _WgFields(TypedDict, total=False):
+    """What the parsers of _WG return; so the next ones."""
+    private_key: bytes
+    listen_port: int
+    fwmark: int
+
+
+class _QuickFields(TypedDict, total=False):
+    mtu: int | None
+    table: int | str
+    save_config: bool
+
+
+class _QuickLists(TypedDict, total=False):
+    addresses: tuple[str, ...]
+    pre_up: tuple[str, ...]
+    post_up: tuple[str, ...]
+    pre_down: tuple[str, ...]
+    post_down: tuple[str, ...]
+
+
+class _PeerFields(TypedDict, total=False):
+    preshared_key: bytes
+    endpoint: HostPort
+    keepalive: int
 
 
 @dataclass
 class _Section:
     name: str
     line: int
-    fields: dict = field(default_factory=dict)
+    fields: dict[str, object] = field(default_factory=dict)
+    lists: dict[str, list[object]] = field(default_factory=dict)
     lines: dict[str, int] = field(default_factory=dict)
     replace: bool = True  # of a [Peer]: whether its AllowedIPs replace those before
 
 
 class _Reader:
-    """One pass over a file. With `errors` a bad line is noted there and passed over."""
+    """One pass over a file. With `errors` a bad line is noted there and passed over. `sizes`: of keys
+    by the names of _WG and _PEER, None: any."""
 
-    def __init__(self, source: str, errors: list[ConfigError] | None):
-        self.source, self._errors = source, errors
+    def __init__(self, source: str, errors: list[ConfigError] | None, sizes: Mapping[str, int | None]):
+        self.source, self._errors, self._sizes = source, errors, sizes
         self.sections: list[_Section] = []
         self.warnings: list[str] = []
 
@@ -202,7 +246,7 @@ class _Reader:
                 raise ValueError("before the first section")
             if key.lower() in _HOOKS:
                 value = raw.partition("=")[2]
-            elif key.lower() not in _QUICK:
+            elif key.lower() not in (*_QUICK, *_SUITE):
                 value = value.translate(_UNSPACE)
             self._add(self.sections[-1], key, value.strip(_SPACE), line)
         except ValueError as e:
@@ -219,18 +263,18 @@ class _Reader:
             raise ValueError("no value: give one, or take the line out")
         if low not in _HOOKS:
             _check_characters(text)
-        value = parse(text)
-        if name == "allowed_ips":
-            section.replace = not any(sign for sign, _ in value)
+        value = values.key_base64(text, self._sizes[low]) if low in self._sizes else parse(text)
+        if isinstance(value, _Allowed):
+            section.replace = not value.signed
             self._warn_host_bits(text, line)
-            value = [change for _, change in value]
+            value = value.changes
         if isinstance(value, list):
-            section.fields.setdefault(name, []).extend(value)
+            section.lists.setdefault(name, []).extend(value)
             section.lines.setdefault(name, line)
             return
         if name in section.lines:
             self.warn(line, f"{key}: stands twice, first in line {section.lines[name]}: this one counts")
-        if name == "endpoint" and ":" in value.host and not text.startswith("["):
+        if isinstance(value, HostPort) and ":" in value.host and not text.startswith("["):
             self.warn(line, f"{key}: an IPv6 address without [brackets], taken as {values.endpoint_text(value)}")
         section.fields[name] = value
         section.lines[name] = line
@@ -251,17 +295,21 @@ def _check_characters(text: str) -> None:
             raise ValueError(f"has a character that cannot be printed (U+{ord(c):04X})")
 
 
-def parse(text: str, source: str, errors: list[ConfigError] | None = None) -> TunnelFile:
+def parse(text: str, source: str, errors: list[ConfigError] | None = None, sizes: KeySizes | None = None) -> TunnelFile:
     """Parses a file; `source` is its name for errors. Raises ConfigError at the first bad
-    line or, where a list of errors is given, notes it there and goes on."""
-    reader = _Reader(source, errors)
+    line or, where a list of errors is given, notes it there and goes on. `sizes`: of the suite that
+    it names; None where nobody has asked its library: keys may then have any length."""
+    if sizes is None and not _NAMES_SUITE.search(text):
+        sizes = WIREGUARD_KEYS
+    private, public = sizes or (None, None)
+    reader = _Reader(source, errors, {"privatekey": private, "publickey": public, "presharedkey": len(NO_KEY)})
     reader.read(text)
-    interface: dict = {}
+    interface = _Section("interface", 1)
     peers: list[PeerChange] = []
     lines: dict[int, int] = {}
     for section in reader.sections:
         if section.name == "interface":
-            interface = section.fields
+            interface = section
         elif "public_key" not in section.fields:
             reader.bad("this [Peer] has no PublicKey", section.line)
         else:
@@ -271,24 +319,39 @@ def parse(text: str, source: str, errors: list[ConfigError] | None = None) -> Tu
             if "endpoint" in section.lines:
                 lines[len(peers)] = section.lines["endpoint"]
             peers.append(_peer(section, again))
-    return replace(_tunnel(interface, tuple(peers)), endpoint_lines=lines, warnings=tuple(reader.warnings))
+    suite = _suite(interface, reader)
+    return replace(_tunnel(interface, tuple(peers)), suite=suite, endpoint_lines=lines, warnings=tuple(reader.warnings))
+
+
+def _suite(section: _Section, reader: _Reader) -> SuiteFile | None:
+    library, sha256 = (cast(str | None, section.fields.pop(name, None)) for name in ("suite_library", "suite_sha256"))
+    if library is None and sha256 is None:
+        return None
+    if library is None or sha256 is None:
+        at = section.lines.get("suite_library") or section.lines["suite_sha256"]
+        reader.bad("SuiteLibrary and SuiteSha256 stand together: one is missing", at)
+        return None
+    return SuiteFile(library, sha256)
 
 
 def _peer(section: _Section, again: bool) -> PeerChange:
-    defaults = {} if again else {"preshared_key": NO_KEY, "keepalive": 0}
-    return PeerChange(**{**defaults, **section.fields, "replace_allowed_ips": section.replace,
-                         "allowed_ips": tuple(section.fields.get("allowed_ips", ()))})
+    said = dict(section.fields)
+    public_key = cast(bytes, said.pop("public_key"))
+    fields: _PeerFields = {} if again else {"preshared_key": NO_KEY, "keepalive": 0}
+    fields.update(cast(_PeerFields, said))
+    return PeerChange(public_key, **fields, replace_allowed_ips=section.replace,
+                      allowed_ips=tuple(cast(list[PrefixChange], section.lists.get("allowed_ips", []))))
 
 
-def _tunnel(interface: dict, peers: tuple) -> TunnelFile:
+def _tunnel(interface: _Section, peers: tuple[PeerChange, ...]) -> TunnelFile:
     mine = {field for field, _ in _WG.values()}
-    defaults = {"private_key": NO_KEY, "listen_port": 0, "fwmark": 0}
-    request = SetRequest(**{**defaults, **{k: v for k, v in interface.items() if k in mine}},
-                         replace_peers=True, peers=peers)
-    quick = {k: tuple(v) if isinstance(v, list) else v
-             for k, v in interface.items() if k not in mine}
-    names = quick.pop("dns", ())
-    return TunnelFile(request, **quick, dns=tuple(n for n in names if values.is_numeric(n)),
+    fields: _WgFields = {"private_key": NO_KEY, "listen_port": 0, "fwmark": 0}
+    fields.update(cast(_WgFields, {k: v for k, v in interface.fields.items() if k in mine}))
+    quick = cast(_QuickFields, {k: v for k, v in interface.fields.items() if k not in mine})
+    lists = {name: tuple(cast(list[str], items)) for name, items in interface.lists.items()}
+    names = lists.pop("dns", ())
+    return TunnelFile(SetRequest(**fields, replace_peers=True, peers=peers), **quick, **cast(_QuickLists, lists),
+                      dns=tuple(n for n in names if values.is_numeric(n)),
                       search=tuple(n for n in names if not values.is_numeric(n)))
 
 
@@ -301,6 +364,8 @@ def format_quick(file: TunnelFile) -> str:
     """A wg-quick(8) file; parse gives it back unchanged."""
     lists = [("Address", file.addresses), ("DNS", file.dns + file.search)]
     out = [f"{key} = {', '.join(items)}" for key, items in lists if items]
+    if file.suite is not None:
+        out += [f"SuiteLibrary = {file.suite.library}", f"SuiteSha256 = {file.suite.sha256}"]
     if file.mtu is not None:
         out.append(f"MTU = {file.mtu}")
     if file.table != "auto":
@@ -319,11 +384,11 @@ def _text(quick: list[str], request: SetRequest) -> str:
         out.append(f"ListenPort = {request.listen_port}")
     if request.fwmark:
         out.append(f"FwMark = {request.fwmark:#x}")
-    if request.private_key not in (None, NO_KEY):
+    if request.private_key is not None and request.private_key != NO_KEY:
         out.append(f"PrivateKey = {values.to_base64(request.private_key)}")
     for p in request.peers:
         out += ["", "[Peer]", f"PublicKey = {values.to_base64(p.public_key)}"]
-        if p.preshared_key not in (None, NO_KEY):
+        if p.preshared_key is not None and p.preshared_key != NO_KEY:
             out.append(f"PresharedKey = {values.to_base64(p.preshared_key)}")
         if p.allowed_ips:
             plus = "" if p.replace_allowed_ips else "+"

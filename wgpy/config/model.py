@@ -1,12 +1,22 @@
 """What can be configured and what can be read back. Plain data, no behaviour.
 
-Keys are 32 raw bytes; 32 zero bytes mean "none". Secrets are kept out of reprs.
+Keys are raw bytes, as many as the suite's have; NO_KEY means "none", whatever these are, and a
+preshared key has 32. Secrets are kept out of reprs.
 """
 
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 NO_KEY = bytes(32)
+
+
+class KeySizes(NamedTuple):
+    """Bytes of a suite's keys; the default is WireGuard's."""
+    private: int = 32
+    public: int = 32
+
+
+WIREGUARD_KEYS = KeySizes()
 
 
 class Prefix(NamedTuple):
@@ -16,6 +26,7 @@ class Prefix(NamedTuple):
 
 
 class PrefixChange(NamedTuple):
+    """An allowed IP that a peer gets, or with `remove` loses, if it has it."""
     prefix: Prefix
     remove: bool = False
 
@@ -32,7 +43,7 @@ class PeerChange:
     public_key: bytes
     remove: bool = False
     update_only: bool = False
-    preshared_key: bytes | None = field(default=None, repr=False)
+    preshared_key: bytes | bytearray | None = field(default=None, repr=False)
     endpoint: HostPort | None = None
     keepalive: int | None = None  # seconds, 0 off
     replace_allowed_ips: bool = False
@@ -51,6 +62,7 @@ class SetRequest:
 
 @dataclass(frozen=True, slots=True)
 class PeerState:
+    """One peer as a device has it. `keepalive` in seconds, 0 off; bytes of whole datagrams."""
     public_key: bytes
     preshared_key: bytes = field(default=NO_KEY, repr=False)
     endpoint: HostPort | None = None
@@ -62,11 +74,27 @@ class PeerState:
 
 
 @dataclass(frozen=True, slots=True)
+class SuiteState:
+    """A suite that is not WireGuard's, and our public key in it, None without a private key."""
+    name: str
+    public_key: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class DeviceState:
+    """One interface as `get=1` reads it back; `fwmark` 0 is none."""
     private_key: bytes = field(default=NO_KEY, repr=False)
     listen_port: int = 0
     fwmark: int = 0
     peers: tuple[PeerState, ...] = ()
+    suite: SuiteState | None = None  # None: WireGuard's
+
+
+@dataclass(frozen=True, slots=True)
+class SuiteFile:
+    """The library with the cryptographic functions of a node or tunnel; `sha256` in hexadecimal."""
+    library: str
+    sha256: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +111,7 @@ class TunnelFile:
     pre_down: tuple[str, ...] = ()
     post_down: tuple[str, ...] = ()
     save_config: bool = False
+    suite: SuiteFile | None = None  # None: WireGuard's
     # place of a peer -> line of its Endpoint, for errors that come with name resolution
     endpoint_lines: dict[int, int] = field(default_factory=dict, compare=False, repr=False)
     warnings: tuple[str, ...] = field(default=(), compare=False, repr=False)

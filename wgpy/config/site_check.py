@@ -4,15 +4,19 @@ import ipaddress
 
 from wgpy.config import networks
 from wgpy.config.links import CLEAR_NETWORKS
-from wgpy.config.site_model import LARGE, OVERHEAD4, OVERHEAD6, Lan, Site, Wan, family
-from wgpy.config.site_text import Report, suggestion
+from wgpy.config.model import HostPort
+from wgpy.config.networks import Owned
+from wgpy.config.site_model import LARGE, Address, Interface, Lan, Network, Site, Wan, family
+from wgpy.config.site_text import Path, Report, suggestion
 from wgpy.config.values import endpoint_text
+from wgpy.constants import UDP_OVER_IPV4, UDP_OVER_IPV6
 
 IPV6_MINIMUM_MTU = 1280  # RFC 8200, section 5
 HERE = "this site"
 
 
 def check(site: Site, report: Report) -> None:
+    """Puts errors and warnings into the report; raises nothing."""
     for part in (_links, _macs, _outer, _overlaps, _room_link, _peers, _endpoints, _mtu, _modes,
                  _permits):
         part(site, report)
@@ -51,28 +55,28 @@ def _macs(site: Site, report: Report) -> None:
         report.error(where, "must be one for all gateways, or one for each in their order")
 
 
-def _claims(site: Site) -> list[tuple]:
-    return ([(n, i) for i, p in enumerate(site.peers) for n in p.networks]
-            + [(n, HERE) for n in site.lan.networks])
+def _claims(site: Site) -> list[Owned[int | str]]:
+    """Protected networks, each with the place of its site in the file, or HERE."""
+    return [*((n, i) for i, p in enumerate(site.peers) for n in p.networks),
+            *((n, HERE) for n in site.lan.networks)]
 
 
 def _owner(site: Site, owner: int | str) -> str:
-    return owner if owner == HERE else f"site {site.peers[owner].name!r}"
+    return owner if isinstance(owner, str) else f"site {site.peers[owner].name!r}"
 
 
 def _outer(site: Site, report: Report) -> None:
     """The WAN link is outside: its addresses are nobody's protected ones."""
     protected = networks.Finder(_claims(site))
-    for what, key in ([(a.ip, "addresses") for a in site.wan.addresses]
-                      + [(g, "gateway") for g in site.wan.gateways]):
+    outside: list[tuple[Address, str, Address | Interface]] = [
+        *((a.ip, "addresses", a) for a in site.wan.addresses), *((g, "gateway", g) for g in site.wan.gateways)]
+    for what, key, value in outside:
         if found := protected.find(what):
-            value = next((a for a in site.wan.addresses if a.ip == what and key == "addresses"),
-                         what)
             report.error(report.place(("wan", key), value),
                          f"{what} lies in {found[0]}, a protected network of "
                          f"{_owner(site, found[1])}")
-    both = [(a.network, "wan") for a in site.wan.addresses] + _claims(site)
-    for (outer, a), (inner, b) in networks.nested(both):
+    both: list[Owned[int | str]] = [*((a.network, "wan") for a in site.wan.addresses), *_claims(site)]
+    for (_, a), (inner, b) in networks.nested(both):
         if "wan" in (a, b) and a != b:
             other = a if b == "wan" else b
             report.warn(("wan", "addresses"), f"the WAN link and {_owner(site, other)} share "
@@ -97,7 +101,7 @@ def _overlaps(site: Site, report: Report) -> None:
 
 
 def _room_link(site: Site, report: Report) -> None:
-    used = [(n, ("lan", "networks"), n) for n in site.lan.networks]
+    used: list[tuple[Network, Path, Network | Interface]] = [(n, ("lan", "networks"), n) for n in site.lan.networks]
     used += [(a.network, (k, "addresses"), a) for k, s in (("wan", site.wan), ("lan", site.lan))
              for a in s.addresses]
     used += [(n, ("site", i, "networks"), n) for i, p in enumerate(site.peers) for n in p.networks]
@@ -109,17 +113,17 @@ def _room_link(site: Site, report: Report) -> None:
 
 
 def _peers(site: Site, report: Report) -> None:
-    names: dict[str, int] = {}
-    keys: dict[bytes, int] = {}
+    seen: dict[tuple[str, str | bytes], int] = {}
     for i, p in enumerate(site.peers):
         path = ("site", i)
         if p.name and p.name == site.node.name:
             report.error(path + ("name",), f"{p.name!r} is this node itself")
         if p.public_key and p.public_key == site.node.public_key:
             report.error(path + ("public_key",), "this is the node's own key")
-        for value, seen, key in ((p.name, names, "name"), (p.public_key, keys, "public_key")):
-            if value and seen.setdefault(value, i) != i:
-                line = report.line(("site", seen[value], key))
+        said: tuple[tuple[str, str | bytes], ...] = (("name", p.name), ("public_key", p.public_key))
+        for key, value in said:
+            if value and seen.setdefault((key, value), i) != i:
+                line = report.line(("site", seen[key, value], key))
                 report.error(path + (key,), f"another site has this {key.replace('_', ' ')}, "
                              f"line {line}")
     if not site.peers:
@@ -128,7 +132,7 @@ def _peers(site: Site, report: Report) -> None:
 
 def _endpoints(site: Site, report: Report) -> None:
     protected = networks.Finder(_claims(site))
-    seen: dict = {}
+    seen: dict[HostPort, int] = {}
     for i, p in enumerate(site.peers):
         if not p.endpoints and p.name:
             report.warn(("site", i), f"{p.name!r} has no endpoint: "
@@ -148,7 +152,7 @@ def _endpoints(site: Site, report: Report) -> None:
             _reachable(site, report, where, address, shown)
 
 
-def _reachable(site: Site, report: Report, where: tuple, address, shown: str) -> None:
+def _reachable(site: Site, report: Report, where: Path, address: Address, shown: str) -> None:
     wan = site.wan
     if wan.dhcp or not wan.addresses:
         return
@@ -171,7 +175,7 @@ def _mtu(site: Site, report: Report) -> None:
         report.error(("wan", "mtu"), f"IPv6 on the WAN needs {IPV6_MINIMUM_MTU}")
     outer = [*(a.version for a in site.wan.addresses),
              *(ipaddress.ip_address(e.host).version for p in site.peers for e in p.endpoints)]
-    overhead = OVERHEAD6 if 6 in outer else OVERHEAD4
+    overhead = site.overhead + (UDP_OVER_IPV6 if 6 in outer else UDP_OVER_IPV4)
     if site.mtu > site.wan.mtu - overhead:
         report.warn(where, f"{site.mtu} is above need: datagrams of more than "
                     f"{site.wan.mtu - overhead} bytes inside do not fit the WAN link "

@@ -1,12 +1,13 @@
 """What a site file says, as plain data. Addresses and networks are objects of `ipaddress`;
-public keys are 32 raw bytes."""
+public keys are raw bytes, as many as the suite's have."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from ipaddress import (IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface,
-                       IPv6Network)
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network
+from typing import NamedTuple, TypeVar
 
-from wgpy.config.model import HostPort
+from wgpy.config.model import HostPort, SuiteFile
+from wgpy.constants import TRANSPORT_OVERHEAD, UDP_OVER_IPV6
 
 Address = IPv4Address | IPv6Address
 Interface = IPv4Interface | IPv6Interface
@@ -15,12 +16,17 @@ Network = IPv4Network | IPv6Network
 SMALL, LARGE = "small", "large"
 LINK_MTU = 1500
 CONNECTIONS = 1000
-# IPv6 40 + UDP 8 + transport header and tag 32; 20 less where the outer packet is IPv4
-OVERHEAD6, OVERHEAD4 = 80, 60
+
+
+class SuiteSizes(NamedTuple):
+    """What of a suite a site depends on, in bytes; the default is WireGuard's."""
+    public: int = 32
+    overhead: int = TRANSPORT_OVERHEAD
 
 
 @dataclass(frozen=True, slots=True)
 class Node:
+    """This encryptor itself. `public_key`, if given, catches a site that has the same."""
     name: str
     mode: str  # SMALL or LARGE
     listen_port: int
@@ -30,6 +36,7 @@ class Node:
 
 @dataclass(frozen=True, slots=True)
 class Wan:
+    """The interface that black gets, in clear on the Internet's side."""
     interface: str
     addresses: tuple[Interface, ...] = ()
     dhcp: bool = False  # addresses come and go by a client that the administrator runs
@@ -52,6 +59,7 @@ class Wan:
 
 @dataclass(frozen=True, slots=True)
 class Lan:
+    """The interface that red gets, on the side of the protected hosts."""
     interface: str
     addresses: tuple[Interface, ...]
     networks: tuple[Network, ...]  # this site's protected networks
@@ -59,6 +67,7 @@ class Lan:
     mtu: int | None = None  # of the tunnel; None: from the WAN link's
 
     def reaches(self, gateway: Address) -> bool:
+        """Is it on the link, by an address of ours or as a link-local one?"""
         return (gateway.version == 6 and gateway.is_link_local
                 or any(gateway in a.network for a in self.addresses))
 
@@ -76,6 +85,8 @@ class Peer:
 
 @dataclass(frozen=True, slots=True)
 class Permit:
+    """Who may reach what: any of `sources` any of the other sites' networks, or of
+    `networks`."""
     sources: tuple[Network, ...]
     sites: tuple[str, ...] = ()
     networks: tuple[Network, ...] = ()  # destinations not given by a site's name
@@ -100,9 +111,12 @@ class Site:
     firewall: Firewall = Firewall()
     warnings: tuple[str, ...] = ()
     connections: int = CONNECTIONS  # in clear, at a time, of one LAN host
+    suite: SuiteFile | None = None  # None: WireGuard's
+    overhead: int = TRANSPORT_OVERHEAD  # of a transport message: header and the suite's tag
 
     @property
     def small(self) -> bool:
+        """Its LAN hosts may reach `bypass` in clear, through the node (docs/site-file.md)."""
         return self.node.mode == SMALL
 
     @property
@@ -114,7 +128,7 @@ class Site:
     @property
     def mtu(self) -> int:
         """Of the tunnel interface, bytes."""
-        return self.lan.mtu or self.wan.mtu - OVERHEAD6
+        return self.lan.mtu or self.wan.mtu - UDP_OVER_IPV6 - self.overhead
 
     @property
     def remote(self) -> tuple[Network, ...]:
@@ -127,6 +141,9 @@ class Site:
         return self.remote + self.lan.networks
 
 
-def family(items: Iterable, version: int) -> list:
+_V = TypeVar("_V", Address, Interface, Network)
+
+
+def family(items: Iterable[_V], version: int) -> list[_V]:
     """Those of one IP version, 4 or 6."""
     return [i for i in items if i.version == version]

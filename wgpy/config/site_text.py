@@ -8,8 +8,11 @@ gives the line of every key, table and array element by its path, such as
 import difflib
 import re
 import tomllib
+from collections.abc import Iterable
 from dataclasses import replace
+from typing import Any
 
+from wgpy.config.site_model import Site
 from wgpy.errors import ConfigError
 
 Path = tuple[str | int, ...]
@@ -34,8 +37,9 @@ class _Locator:
         self.counted = self.at
         self.lines.setdefault(path, self.line)
 
-    def skip(self, pattern: re.Pattern) -> str:
+    def skip(self, pattern: re.Pattern[str]) -> str:
         found = pattern.match(self.text, self.at)
+        assert found, "tomllib has accepted the text"
         self.at = found.end()
         return found.group()
 
@@ -43,7 +47,7 @@ class _Locator:
         return self.text.startswith(text, self.at)
 
     def key(self) -> list[str]:
-        parts = []
+        parts: list[str] = []
         while True:
             self.skip(_SPACE)
             if self.peek('"') or self.peek("'"):
@@ -98,7 +102,7 @@ class _Locator:
         else:
             self.skip(_SCALAR)
 
-    def items(self, path: Path, end: str, blank: re.Pattern) -> None:
+    def items(self, path: Path, end: str, blank: re.Pattern[str]) -> None:
         self.at += 1
         index = 0
         self.skip(blank)
@@ -127,12 +131,12 @@ class Report:
     def __init__(self, text: str, source: str):
         self.text, self.source = text, source
         self.lines: dict[Path, int] = {}
-        self.places: dict[tuple, Path] = {}  # (path of a list, value) -> path of the element
+        self.places: dict[tuple[Path, object], Path] = {}  # (path of a list, value) -> path of the element
         self.errors: list[ConfigError] = []
         self.warnings: list[tuple[int, str]] = []
 
-    def load(self) -> dict | None:
-        """The document, or None after a syntax error."""
+    def load(self) -> dict[str, Any] | None:
+        """The document as tomllib gives it, or None after a syntax error."""
         try:
             data = tomllib.loads(self.text)
             self.lines = locate(self.text)
@@ -152,6 +156,7 @@ class Report:
         self.errors.append(ConfigError(shown, source=self.source, line=line if found else 1))
 
     def line(self, path: Path) -> int:
+        """Of the key at `path`, or of what it would stand in; 1 if there is none."""
         while path and path not in self.lines:
             path = path[:-1]
         return self.lines.get(path, 1)
@@ -161,18 +166,21 @@ class Report:
         return self.places.get((path, value), path)
 
     def error(self, path: Path, message: str) -> None:
+        """Of this file, line and key; the file will be refused."""
         self.errors.append(ConfigError(message, source=self.source, line=self.line(path),
                                        key=dotted(path)))
 
     def warn(self, path: Path, message: str) -> None:
+        """Once for the same line and text."""
         text = str(ConfigError(message, source=self.source, line=self.line(path),
                                key=dotted(path)))
         if (self.line(path), text) not in self.warnings:
             self.warnings.append((self.line(path), text))
 
-    def result(self, site) -> tuple:
+    def result(self, site: Site | None) -> tuple[Site | None, list[ConfigError], list[str]]:
+        """(site with its warnings, [], warnings), or (None, errors by line, warnings)."""
         warnings = [text for _, text in sorted(self.warnings, key=lambda w: w[0])]
-        self.errors.sort(key=lambda e: e.line)
+        self.errors.sort(key=lambda e: e.line or 0)
         if self.errors or site is None:
             return None, self.errors, warnings
         return replace(site, warnings=tuple(warnings)), [], warnings
@@ -185,7 +193,7 @@ def dotted(path: Path) -> str | None:
     return ".".join(names) or None
 
 
-def suggestion(word: str, known) -> str:
+def suggestion(word: str, known: Iterable[str]) -> str:
     """"; did you mean 'x'?" or nothing."""
     close = difflib.get_close_matches(word, list(known), n=1)
     return f"; did you mean {close[0]!r}?" if close else ""

@@ -7,10 +7,24 @@ negative and that of a `get` as digits only; `reply_errno` knows.
 
 import errno
 import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Generic, TypedDict, TypeVar, cast
 
 from wgpy.config import values
-from wgpy.config.model import (NO_KEY, DeviceState, PeerChange, PeerState, PrefixChange,
-                               SetRequest)
+from wgpy.config.model import (
+    NO_KEY,
+    WIREGUARD_KEYS,
+    DeviceState,
+    HostPort,
+    KeySizes,
+    PeerChange,
+    PeerState,
+    Prefix,
+    PrefixChange,
+    SetRequest,
+    SuiteState,
+)
 from wgpy.errors import ConfigError
 
 SOURCE = "uapi"
@@ -28,14 +42,14 @@ def _allowed_ip(text: str) -> PrefixChange:
     return PrefixChange(values.prefix(text[1:] if remove else text, need_cidr=True), remove)
 
 
-_DEVICE = {
-    "private_key": values.key_hex,
+_Parser = Callable[[str], object]
+_DEVICE: Mapping[str, _Parser] = {
     "listen_port": lambda t: values.number(t, 0, 65535),
     "fwmark": lambda t: values.number(t, 0, _U32),
     "replace_peers": _true,
 }
 # key -> (field of PeerChange, or "" for what is only checked, parser)
-_PEER = {
+_PEER: Mapping[str, tuple[str, _Parser]] = {
     "remove": ("remove", _true),
     "update_only": ("update_only", _true),
     "preshared_key": ("preshared_key", values.key_hex),
@@ -47,7 +61,35 @@ _PEER = {
 }
 
 
-def _pairs(lines: list[str], first: int):
+class _SetDevice(TypedDict, total=False):
+    """What the parsers of _DEVICE return; so the next one of _PEER."""
+    private_key: bytes
+    listen_port: int
+    fwmark: int
+    replace_peers: bool
+
+
+class _SetPeer(TypedDict, total=False):
+    remove: bool
+    update_only: bool
+    preshared_key: bytes
+    endpoint: HostPort
+    keepalive: int
+    replace_allowed_ips: bool
+
+
+_A = TypeVar("_A", Prefix, PrefixChange)
+
+
+@dataclass
+class _Peer(Generic[_A]):
+    """The lines from one public_key to the next."""
+    public_key: bytes
+    fields: dict[str, object] = field(default_factory=dict)
+    allowed_ips: list[_A] = field(default_factory=list)
+
+
+def _pairs(lines: list[str], first: int) -> Iterator[tuple[int, str, str]]:
     for number, line in enumerate(lines, first):
         key, equals, value = line.partition("=")
         if not equals:
@@ -62,12 +104,14 @@ OURS = "implementation=wgpy"
 
 
 def is_ours(answer: str) -> bool:
+    """Whether an answer to GET comes from a daemon of ours, which can be asked for METRICS."""
     return answer.startswith(f"{OURS}\n")
 
 
-def parse_request(block: bytes) -> SetRequest | str:
+def parse_request(block: bytes, sizes: KeySizes = WIREGUARD_KEYS) -> SetRequest | str:
     """One request without the blank line that ends it: GET, METRICS (ours: counters as
-    key=value lines) or a SetRequest. Raises ConfigError, whose text never repeats a key."""
+    key=value lines) or a SetRequest, its keys of these sizes. Raises ConfigError, whose text never
+    repeats a key."""
     try:
         lines = block.decode("ascii").split("\n")
     except UnicodeDecodeError:
@@ -81,18 +125,20 @@ def parse_request(block: bytes) -> SetRequest | str:
         return operation
     if operation != "set=1":
         raise ConfigError("a request starts with get=1 or set=1", source=SOURCE, line=1)
-    return _parse_set(body)
+    return _parse_set(body, sizes)
 
 
-def _parse_set(body: list[str]) -> SetRequest:
-    device: dict = {}
-    peers: list[dict] = []
+def _parse_set(body: list[str], sizes: KeySizes) -> SetRequest:
+    device: dict[str, object] = {}
+    peers: list[_Peer[PrefixChange]] = []
     for line, key, text in _pairs(body, 2):
         try:
             if key == "public_key":
-                peers.append({"public_key": values.key_hex(text), "allowed_ips": []})
+                peers.append(_Peer(values.key_hex(text, sizes.public)))
             elif peers:
                 _peer_value(peers[-1], key, text)
+            elif key == "private_key":
+                device[key] = _private_key(text, sizes.private)
             elif key in _DEVICE:
                 device[key] = _DEVICE[key](text)
             elif key in _PEER:
@@ -101,8 +147,13 @@ def _parse_set(body: list[str]) -> SetRequest:
                 raise ValueError("unknown key")
         except ValueError as e:
             raise ConfigError(str(e), source=SOURCE, line=line, key=_shown(key)) from None
-    return SetRequest(**device, peers=tuple(
-        PeerChange(**{**p, "allowed_ips": tuple(p["allowed_ips"])}) for p in peers))
+    return SetRequest(**cast(_SetDevice, device), peers=tuple(
+        PeerChange(p.public_key, **cast(_SetPeer, p.fields), allowed_ips=tuple(p.allowed_ips)) for p in peers))
+
+
+def _private_key(text: str, size: int) -> bytes:
+    """32 zero bytes clear it, whatever the size is."""
+    return NO_KEY if text == NO_KEY.hex() else values.key_hex(text, size)
 
 
 def _shown(key: str) -> str | None:
@@ -110,18 +161,18 @@ def _shown(key: str) -> str | None:
     return key if re.fullmatch(r"[a-z_0-9]{1,32}", key) else None
 
 
-def _peer_value(peer: dict, key: str, text: str) -> None:
+def _peer_value(peer: _Peer[PrefixChange], key: str, text: str) -> None:
     if key not in _PEER:
-        raise ValueError("a device key after the first public_key" if key in _DEVICE
+        raise ValueError("a device key after the first public_key" if key in (*_DEVICE, "private_key")
                          else "unknown key")
-    field, parse = _PEER[key]
+    name, parse = _PEER[key]
     value = parse(text)
-    if field == "allowed_ips":
-        peer["allowed_ips"].append(value)
-    elif field:
-        peer[field] = value
-        if field == "replace_allowed_ips":
-            peer["allowed_ips"].clear()
+    if isinstance(value, PrefixChange):
+        peer.allowed_ips.append(value)
+    elif name:
+        peer.fields[name] = value
+        if name == "replace_allowed_ips":
+            peer.allowed_ips.clear()
 
 
 def format_set(request: SetRequest) -> str:
@@ -152,17 +203,24 @@ def format_set(request: SetRequest) -> str:
 
 
 def format_get(state: DeviceState) -> str:
-    """The answer to `get=1`, final errno=0 and blank line included."""
-    out = []
+    """The answer to `get=1`, final errno=0 and blank line included. What belongs to a suite that
+    wg(8) does not know has names of ours, which it passes over, and so it shows the rest: it would
+    refuse keys of other lengths, and show a public key that is none."""
+    out, ours = [], "" if state.suite is None else "suite_"
+    if state.suite is not None:
+        out.append(f"suite={state.suite.name}")
+        if state.suite.public_key is not None:
+            out.append(f"suite_own_key={state.suite.public_key.hex()}")
     if state.private_key != NO_KEY:
-        out.append(f"private_key={state.private_key.hex()}")
+        out.append(f"{ours}private_key={state.private_key.hex()}")
     if state.listen_port:
         out.append(f"listen_port={state.listen_port}")
     if state.fwmark:
         out.append(f"fwmark={state.fwmark}")
     for p in state.peers:
         seconds, nanoseconds = divmod(p.last_handshake, 10**9)
-        out += [f"public_key={p.public_key.hex()}", f"preshared_key={p.preshared_key.hex()}",
+        wide = ours if len(p.public_key) != len(NO_KEY) else ""
+        out += [f"{wide}public_key={p.public_key.hex()}", f"preshared_key={p.preshared_key.hex()}",
                 "protocol_version=1"]
         if p.endpoint is not None:
             out.append(f"endpoint={values.endpoint_text(p.endpoint)}")
@@ -174,8 +232,27 @@ def format_get(state: DeviceState) -> str:
 
 
 _U64 = 2**64 - 1
-_GET_DEVICE = {k: _DEVICE[k] for k in ("private_key", "listen_port", "fwmark")}
-_GET_PEER = {
+
+
+def _suite_name(text: str) -> str:
+    if not re.fullmatch(r"[a-z0-9-]{1,48}", text):
+        raise ValueError(f"{values.quoted(text)} is no name of a suite")
+    return text
+
+
+def _any_key(text: str) -> bytes:
+    return values.key_hex(text, None)
+
+
+_GET_DEVICE: Mapping[str, tuple[str, _Parser]] = {
+    "private_key": ("private_key", values.key_hex),
+    "listen_port": ("listen_port", _DEVICE["listen_port"]),
+    "fwmark": ("fwmark", _DEVICE["fwmark"]),
+    "suite": ("suite", _suite_name),
+    "suite_own_key": ("own_key", _any_key),
+    "suite_private_key": ("private_key", _any_key),
+}
+_GET_PEER: Mapping[str, tuple[str, _Parser]] = {
     "preshared_key": ("preshared_key", values.key_hex),
     "protocol_version": ("", lambda t: values.number(t, 0, _U32)),
     "endpoint": ("endpoint", values.endpoint),
@@ -188,39 +265,59 @@ _GET_PEER = {
 }
 
 
+class _GetDevice(TypedDict, total=False):
+    """What the parsers of _GET_DEVICE return; so the next one of _GET_PEER."""
+    private_key: bytes
+    listen_port: int
+    fwmark: int
+
+
+class _GetPeer(TypedDict, total=False):
+    preshared_key: bytes
+    endpoint: HostPort
+    keepalive: int
+    rx_bytes: int
+    tx_bytes: int
+
+
 def parse_get(text: str) -> DeviceState:
     """The answer of a daemon to `get=1`. Unknown keys are passed over, as wg(8) does.
 
     Raises ConfigError for malformed text, OSError for a nonzero errno.
     """
-    device: dict = {}
-    peers: list[dict] = []
+    device: dict[str, object] = {}
+    peers: list[_Peer[Prefix]] = []
     for line, key, value in _pairs([t for t in text.split("\n") if t], 1):
         try:
             if key == "errno":
                 reply_error(value)
-            elif key == "public_key":
-                peers.append({"public_key": values.key_hex(value), "allowed_ips": []})
+            elif key in ("public_key", "suite_public_key"):
+                peers.append(_Peer(values.key_hex(value, None if key.startswith("suite") else 32)))
             elif peers and key in _GET_PEER:
-                field, parse = _GET_PEER[key]
+                name, parse = _GET_PEER[key]
                 parsed = parse(value)
-                if field == "allowed_ips":
-                    peers[-1]["allowed_ips"].append(parsed)
-                elif field:
-                    peers[-1][field] = parsed
+                if isinstance(parsed, Prefix):
+                    peers[-1].allowed_ips.append(parsed)
+                elif name:
+                    peers[-1].fields[name] = parsed
             elif key in _GET_DEVICE:
-                device[key] = _GET_DEVICE[key](value)
+                name, parse = _GET_DEVICE[key]
+                device[name] = parse(value)
         except ValueError as e:
             raise ConfigError(str(e), source=SOURCE, line=line, key=_shown(key)) from None
-    return DeviceState(**device, peers=tuple(_peer_state(p) for p in peers))
+    suite, own = cast(str | None, device.pop("suite", None)), cast(bytes | None, device.pop("own_key", None))
+    return DeviceState(**cast(_GetDevice, device), peers=tuple(_peer_state(p) for p in peers),
+                       suite=None if suite is None else SuiteState(suite, own))
 
 
-def _peer_state(p: dict) -> PeerState:
-    last = p.pop("seconds", 0) * 10**9 + p.pop("nanoseconds", 0)
-    return PeerState(**{**p, "allowed_ips": tuple(p["allowed_ips"])}, last_handshake=last)
+def _peer_state(p: _Peer[Prefix]) -> PeerState:
+    seconds, nanoseconds = (cast(int, p.fields.pop(unit, 0)) for unit in ("seconds", "nanoseconds"))
+    return PeerState(p.public_key, **cast(_GetPeer, p.fields), allowed_ips=tuple(p.allowed_ips),
+                     last_handshake=seconds * 10**9 + nanoseconds)
 
 
 def format_metrics(metrics: dict[str, int | str]) -> str:
+    """The answer to METRICS: a line each, errno=0 and a blank line."""
     lines = [f"{name}={value}" for name, value in metrics.items()]
     return "\n".join([*lines, "errno=0"]) + "\n\n"
 

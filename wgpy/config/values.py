@@ -11,6 +11,8 @@ from wgpy.config.model import HostPort, Prefix
 _DECIMAL = re.compile(r"[0-9]{1,20}\Z")
 _SCOPE = re.compile(r"[A-Za-z0-9_.=+-]{1,15}\Z")
 _HOST = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*\.?\Z")
+_PATH = re.compile(r"(?:/[A-Za-z0-9_.@+-]+)+/?")
+ANY_KEY = range(16, 257)  # bytes that a key of a suite may have
 INTERFACE_NAME = re.compile(r"(?!\.{1,2}\Z)[a-zA-Z0-9_=+.-]{1,15}\Z")
 
 
@@ -20,35 +22,60 @@ def quoted(text: str) -> str:
 
 
 def number(text: str, low: int, high: int) -> int:
+    """A decimal number from `low` to `high`, both included. ValueError."""
     if not _DECIMAL.match(text) or not low <= int(text) <= high:
         raise ValueError(f"{quoted(text)} is not a number from {low} to {high}")
     return int(text)
 
 
-def key_hex(text: str) -> bytes:
-    if not re.fullmatch(r"[0-9a-fA-F]{64}", text):
-        raise ValueError("a key is 64 hexadecimal digits")
+def key_hex(text: str, size: int | None = 32) -> bytes:
+    """A key of `size` bytes as UAPI writes it. None: of any size that a suite may have. ValueError,
+    without the text."""
+    if size is None and len(text) % 2 == 0 and len(text) // 2 in ANY_KEY:
+        size = len(text) // 2
+    if not re.fullmatch(f"[0-9a-fA-F]{{{2 * (size or 32)}}}", text):
+        raise ValueError(f"a key is {2 * (size or 32)} hexadecimal digits")
     return bytes.fromhex(text)
 
 
-def key_base64(text: str) -> bytes:
+def key_base64(text: str, size: int | None = 32) -> bytes:
+    """A key of `size` bytes as wg(8) writes it; only the one spelling that it writes. None: of any
+    size that a suite may have. ValueError, without the text."""
     try:
         key = base64.b64decode(text.encode("ascii"), validate=True)
     except (UnicodeEncodeError, binascii.Error):
         key = b""
-    if len(key) != 32 or base64.b64encode(key).decode() != text:
-        raise ValueError("a key is 44 characters of base64")
+    if size is None and len(key) in ANY_KEY:
+        size = len(key)
+    if len(key) != size or base64.b64encode(key).decode() != text:
+        raise ValueError("a key is base64 of 16 to 256 bytes" if size is None else
+                         f"a key is {4 * ((size + 2) // 3)} characters of base64" + f" ({size} bytes)" * (size != 32))
     return key
 
 
-def to_base64(key: bytes) -> str:
+def absolute_path(text: str) -> str:
+    """Of a file or directory, without `..` or special characters. ValueError."""
+    if not _PATH.fullmatch(text) or {"..", "."} & set(text.split("/")):
+        raise ValueError("must be an absolute path without '..' or special characters")
+    return text.rstrip("/")
+
+
+def sha256(text: str) -> str:
+    """A digest, in small letters. ValueError."""
+    if not re.fullmatch(r"[0-9a-fA-F]{64}", text):
+        raise ValueError("must be the 64 hexadecimal digits that sha256sum prints")
+    return text.lower()
+
+
+def to_base64(key: bytes | bytearray) -> str:
+    """A key as wg(8) writes it: 44 characters for 32 bytes."""
     return base64.b64encode(key).decode()
 
 
 def short_key(key: bytes) -> str:
     """A public key as it appears in logs: peer(AbCd…WxYz)."""
-    text = to_base64(key)
-    return f"peer({text[:4]}…{text[39:43]})"
+    text = to_base64(key).rstrip("=")
+    return f"peer({text[:4]}…{text[-4:]})"
 
 
 def prefix(text: str, *, need_cidr: bool = False) -> Prefix:
@@ -66,6 +93,7 @@ def prefix(text: str, *, need_cidr: bool = False) -> Prefix:
 
 
 def prefix_text(p: Prefix) -> str:
+    """`address/cidr`; prefix() gives it back unchanged."""
     return f"{ipaddress.ip_address(p.address)}/{p.cidr}"
 
 
@@ -150,6 +178,7 @@ def file_endpoint(text: str) -> HostPort:
 
 
 def is_address(host: str) -> bool:
+    """Whether numeric_host() takes it."""
     try:
         numeric_host(host)
         return True
@@ -162,8 +191,10 @@ def _looks_numeric(host: str) -> bool:
 
 
 def is_numeric(host: str) -> bool:
+    """Whether it is meant as an address, be it a good one or not."""
     return ":" in host or _looks_numeric(host)
 
 
 def endpoint_text(e: HostPort) -> str:
+    """HOST:PORT, IPv6 in brackets; endpoint() gives it back unchanged."""
     return f"[{e.host}]:{e.port}" if ":" in e.host else f"{e.host}:{e.port}"

@@ -6,40 +6,60 @@ handshake messages, so that a flood of them starves neither timers nor UAPI (F3)
 """
 
 import socket
+from collections.abc import Callable, Iterable, Mapping
+from typing import NamedTuple
 
-from wgpy.config.model import NO_KEY, DeviceState, HostPort, PeerChange, PeerState, Prefix, SetRequest
+from wgpy.config.model import NO_KEY, DeviceState, HostPort, KeySizes, PeerChange, PeerState, Prefix, SetRequest, SuiteState
 from wgpy.config.values import quoted
-from wgpy.constants import SECOND
+from wgpy.constants import PLANE_PEERS, PLANE_PREFIXES, SECOND
 from wgpy.crypto.apply import Applier
 from wgpy.crypto.clock import now as read_clock
 from wgpy.errors import LimitError, WgpyError
-from wgpy.notices import CONFIRMED, Endpoint
-from wgpy.protocol.effects import Event, SetEndpoint
-from wgpy.protocol.peer import NEVER, State
+from wgpy.events import Kind
+from wgpy.notices import Endpoint, PeerStats
+from wgpy.protocol.effects import Effect, Event, SetEndpoint
+from wgpy.protocol.interface import Plane, ProtocolCore
+from wgpy.protocol.messages import Layout
+from wgpy.protocol.peer import NEVER, Peer, State
+from wgpy.protocol.timers import Instant
 
 HANDSHAKES_A_TURN = 32
 ROAM_PAUSE = SECOND // 2  # a change of network comes as a burst of events
+# What waited for a path may be sent at once with what followed: a peer answers the first
+# initiation, which is forgotten here, and refuses the next within 20 ms. Longer than the
+# second in which the kernel looks for a neighbour again.
+ASK_AGAIN = SECOND + SECOND // 4
+
+
+class Inspected(NamedTuple):
+    """What may be known of one peer."""
+    peer: Peer
+    stats: PeerStats
+    endpoint: Endpoint | None
+    sessions: list[int]  # local indices
+    events: Mapping[str, int]  # what happened with it, counted
 
 
 class Engine:
     """`clock()` gives Instants; the limits are those the plane was made with."""
 
-    def __init__(self, device, plane, *, clock=read_clock,
-                 max_peers: int = 1024, max_prefixes: int = 131072):
+    def __init__(self, device: ProtocolCore, plane: Plane, *, clock: Callable[[], Instant] = read_clock,
+                 max_peers: int = PLANE_PEERS, max_prefixes: int = PLANE_PREFIXES):
         self.device, self.plane, self._clock = device, plane, clock
         self._max_peers, self._max_prefixes = max_peers, max_prefixes
         self._private_key = NO_KEY
         self._slots: dict[bytes, int] = {}
         self._keys: dict[int, bytes] = {}
-        self._applier = Applier(device, plane, self._slots)
+        self._applier = Applier(plane, self._slots)
         self._roam_at: int | None = None
+        self._again_at: int | None = None
         self._load_at: int | None = None  # when to look again, while under load
 
-    def before_initiation(self, call) -> None:
+    def before_initiation(self, call: Callable[[int], None]) -> None:
         """`call(greatest stamp)` comes before each initiation of ours leaves."""
         self._applier.before_initiation = lambda: call(self.device.greatest_stamp)
 
-    def before_response(self, call) -> None:
+    def before_response(self, call: Callable[[bytes, bytes], None]) -> None:
         """`call(peer's key, its greatest stamp)` comes before each response leaves."""
         self._applier.before_response = lambda key: call(key, self.device.peers[key].greatest_timestamp)
 
@@ -49,12 +69,10 @@ class Engine:
         """Takes all notices and some handshake messages; the rest keeps notice_fd
         readable."""
         now = self._clock()
-        for slot, bits in self.plane.notices():
+        for slot, bits, promoted in self.plane.notices():
             peer = self._keys.get(slot)
             if peer is not None:
-                self._run(self.device.notice(peer, bits, now), now)
-                if bits & CONFIRMED:
-                    self._applier.tell_live(peer, slot)
+                self._run(self.device.notice(peer, bits, now, promoted), now)
         for datagram, source in self.plane.handshakes(HANDSHAKES_A_TURN):
             effects = self.device.receive(datagram, source, now)
             for effect in effects:  # it was authentic: count it as wg(8) does
@@ -66,10 +84,11 @@ class Engine:
     def next_deadline(self) -> int | None:
         """CLOCK_BOOTTIME, ns."""
         deadline = self.device.deadline()
-        times = [t for t in (self._roam_at, self._load_at, deadline and deadline[0]) if t is not None]
+        times = [t for t in (self._roam_at, self._again_at, self._load_at, deadline and deadline[0]) if t is not None]
         return min(times, default=None)
 
     def on_deadline(self) -> None:
+        """What is due by now, of the core's deadlines and of the engine's own."""
         now = self._clock()
         due = [peer for peer in self.device.due(now) if peer in self._slots]
         activity = {peer: self.plane.activity(self._slots[peer]) for peer in due}
@@ -77,13 +96,16 @@ class Engine:
         if self._roam_at is not None and self._roam_at <= now.mono:
             self._roam_at = None
             self._greet(now.mono)
+        if self._again_at is not None and self._again_at <= now.mono:
+            self._again_at = None
+            self._reconnect(lambda peer, slot: self.device.peers[peer].state is not State.IDLE)
         if self._load_at is not None and self._load_at <= now.mono:
             self._look_at_load(now)
 
-    def _look_at_load(self, now) -> None:
+    def _look_at_load(self, now: Instant) -> None:
         loaded = self.plane.under_load(now.mono)
         if loaded != (self._load_at is not None):
-            self._run([Event("under-load" if loaded else "load-over")], now)
+            self._run([Event(Kind.UNDER_LOAD if loaded else Kind.LOAD_OVER)], now)
         self._load_at = now.mono + SECOND if loaded else None
 
     def start(self) -> None:
@@ -94,16 +116,20 @@ class Engine:
     def stop(self) -> None:
         """The interface went down: sessions end, configuration stays."""
         now = self._clock()
+        self._again_at = None
         self._run(self.device.stop(now), now)
 
     def connect(self) -> None:
-        """Asks every peer whose endpoint is known for a session."""
+        """Asks every peer whose endpoint is known for a session, and once more after
+        ASK_AGAIN who has not answered by then."""
         self._reconnect(lambda peer, slot: True)
+        self._again_at = self._clock().mono + ASK_AGAIN
 
     def revive(self) -> None:
         """The way to the peers was interrupted and is back. What it may have cost is asked
         for again without waiting for timers: handshakes in flight, and sessions over which
-        data was sent and nothing heard since, for a quarter of a second."""
+        data was sent and nothing heard since, for a quarter of a second; and once more after
+        ASK_AGAIN."""
         since = self._clock().mono - SECOND // 4
 
         def suspect(peer: bytes, slot: int) -> bool:
@@ -112,8 +138,9 @@ class Engine:
                 return known.handshake_sent < since
             return 0 < self.plane.activity(slot).unanswered_since < since
         self._reconnect(suspect)
+        self._again_at = self._clock().mono + ASK_AGAIN
 
-    def _reconnect(self, wanted) -> None:
+    def _reconnect(self, wanted: Callable[[bytes, int], bool]) -> None:
         now = self._clock()
         for peer, slot in self._slots.items():
             if self.plane.endpoint(slot) is not None and wanted(peer, slot):
@@ -140,6 +167,7 @@ class Engine:
 
     def check(self, request: SetRequest) -> None:
         """Raises WgpyError when apply(request) could not be carried out whole."""
+        self._check_keys(request)
         kept = set() if request.replace_peers else set(self._slots)
         added = 0
         for peer in request.peers:
@@ -157,6 +185,13 @@ class Engine:
             if old + added > self._max_prefixes:
                 raise LimitError(f"more than {self._max_prefixes} allowed IPs")
 
+    def _check_keys(self, request: SetRequest) -> None:
+        suite, key = self.device.suite, request.private_key
+        if key not in (None, NO_KEY) and (len(key) != suite.private_size or suite.public(suite.clamp(key)) is None):
+            raise WgpyError(f"not a private key of suite {suite.name}, which has {suite.private_size} bytes")
+        if any(len(peer.public_key) != suite.public_size for peer in request.peers):
+            raise WgpyError(f"a public key of suite {suite.name} has {suite.public_size} bytes")
+
     def apply(self, request: SetRequest) -> None:
         """Carries out a checked request; listen_port and fwmark belong to the owner of
         the sockets."""
@@ -172,32 +207,45 @@ class Engine:
             if change.public_key != self.device.public_key:
                 self._change_peer(change, held, now)
 
+    @property
+    def key_sizes(self) -> KeySizes:
+        """Of the suite."""
+        return KeySizes(self.device.suite.private_size, self.device.suite.public_size)
+
     def describe(self, listen_port: int = 0, fwmark: int = 0) -> DeviceState:
+        """With what the owner of the sockets knows; bytes and handshakes are as of now."""
         held = self.plane.prefixes()
         return DeviceState(self._private_key, listen_port, fwmark,
-                           tuple(self._describe_peer(k, s, held.get(s, ())) for k, s in self._slots.items()))
+                           tuple(self._describe_peer(k, s, held.get(s, ())) for k, s in self._slots.items()),
+                           self._suite_state())
+
+    def _suite_state(self) -> SuiteState | None:
+        suite = self.device.suite
+        return None if suite.table is None else SuiteState(suite.name, self.device.public_key)
 
     def metrics(self) -> dict[str, int | str]:
-        out: dict[str, int | str] = {"aead": self.plane.aead, "peers": len(self._slots)}
-        out |= {f"event_{k.replace('-', '_')}": n for k, n in self._applier.events.items()}
-        out |= {f"reject_{k.replace('-', '_')}": n for k, n in self.device.rejects.items()}
+        """Counts since the start: `event_…` (wgpy.events), `reject_…` and `drop_…` by
+        reason."""
+        out: dict[str, int | str] = {"suite": self.device.suite.name, "overhead": Layout(self.device.suite).overhead,
+                                      "aead": self.plane.aead, "peers": len(self._slots)}
+        out |= {f"event_{k}": n for k, n in self._applier.events.items()}
+        out |= {f"reject_{k}": n for k, n in self.device.rejects.items()}
         out |= {f"drop_{k}": n for k, n in self.plane.drops().items()}
         return out
 
     def loads(self) -> list[int]:
         """How often load began, and was over."""
-        return [self._applier.events[kind] for kind in ("under-load", "load-over")]
+        return [self._applier.events[kind] for kind in (Kind.UNDER_LOAD, Kind.LOAD_OVER)]
 
-    def inspect(self) -> list[tuple]:
-        """(the core's peer, PeerStats, endpoint or None, local indices of its sessions,
-        counts of what happened with it) of each peer."""
-        return [(self.device.peers[key], self.plane.stats(slot), self.plane.endpoint(slot),
-                 self.plane.live_indices(slot), self._applier.of_peer.get(key, {}))
+    def inspect(self) -> list[Inspected]:
+        """Of each peer."""
+        return [Inspected(self.device.peers[key], self.plane.stats(slot), self.plane.endpoint(slot),
+                          self.plane.live_indices(slot), self._applier.of_peer.get(key, {}))
                 for key, slot in self._slots.items()]
 
-    def _set_private_key(self, key: bytes, now) -> None:
+    def _set_private_key(self, key: bytes, now: Instant) -> None:
         if key != NO_KEY:
-            key = self.device.suite.private(key)
+            key = self.device.suite.clamp(key)
         if key == self._private_key:
             return
         self._private_key = key
@@ -205,7 +253,7 @@ class Engine:
         if self.device.public_key in self._slots:
             self._remove(self.device.public_key)
 
-    def _change_peer(self, change: PeerChange, held: dict[int, list], now) -> None:
+    def _change_peer(self, change: PeerChange, held: dict[int, list[tuple[bytes, int]]], now: Instant) -> None:
         """`held`: what present peers that were not changed yet hold, as far as it is known."""
         key, added = change.public_key, False
         if change.remove:
@@ -216,7 +264,7 @@ class Engine:
         if key not in self._slots:
             if change.update_only:
                 return
-            self._add(key, now)
+            self._add(key)
             added = True
         slot = self._slots[key]
         if change.preshared_key is not None:
@@ -230,7 +278,7 @@ class Engine:
         if change.keepalive is not None:
             self._run(self.device.set_keepalive(key, change.keepalive, now), now)
 
-    def _withdraw(self, slot: int, change: PeerChange, held: list | None) -> None:
+    def _withdraw(self, slot: int, change: PeerChange, held: list[tuple[bytes, int]] | None) -> None:
         if held is None:
             return self.plane.disallow_all(slot)
         wanted = {(address, cidr) for (address, cidr), _ in change.allowed_ips}
@@ -246,7 +294,7 @@ class Engine:
         for peer in list(self._slots):
             self._remove(peer)
 
-    def _add(self, key: bytes, now) -> None:
+    def _add(self, key: bytes) -> None:
         slot = self.plane.add_peer()
         self._slots[key], self._keys[slot] = slot, key
         self.device.add_peer(key)
@@ -259,7 +307,7 @@ class Engine:
         self.plane.remove_peer(slot)
         self.device.remove_peer(key)
 
-    def _describe_peer(self, key: bytes, slot: int, held) -> PeerState:
+    def _describe_peer(self, key: bytes, slot: int, held: Iterable[tuple[bytes, int]]) -> PeerState:
         peer, stats, where = self.device.peers[key], self.plane.stats(slot), self.plane.endpoint(slot)
         return PeerState(
             key, peer.preshared_key,
@@ -267,8 +315,10 @@ class Engine:
             tuple(Prefix(a, c) for a, c in held),
             peer.last_handshake, stats.rx_bytes, stats.tx_bytes)
 
-    def _run(self, effects, now) -> None:
-        self._applier.run(effects, now)
+    def _run(self, effects: Iterable[Effect], now: Instant) -> None:
+        """Carries them out; only then the core hears what the plane let go."""
+        for peer, indices in self._applier.run(effects, now):
+            self.device.freed(peer, indices)
 
 
 def _check_scope(endpoint: HostPort) -> None:

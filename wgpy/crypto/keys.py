@@ -7,37 +7,43 @@ from wgpy.crypto import unlock
 from wgpy.crypto.keystore import FileSlot, KeyStore
 from wgpy.errors import WgpyError
 
-_KEY, _NAME = 32, 32
+_PSK, _NAME = 32, 32
 
 
 class Keys:
     """Takes the descriptor `keys` out of `fds`: the sealed key store, opened as
-    wgpy.crypto.unlock says. Or `key`, for labs: a memfd with the private key, 32 raw
-    bytes, then for each pre-shared key its name, padded to 32 bytes with zeros, and 32
-    bytes. WgpyError if there is neither, or it does not open. `descriptors`: of the store."""
+    wgpy.crypto.unlock says. Or `key`, for labs: a memfd with the private key, raw and of
+    `private_size` bytes, then for each pre-shared key its name, padded to 32 bytes with zeros, and 32
+    bytes. WgpyError if there is neither, or it does not open. `descriptors`: of the store, where it
+    can be written."""
 
-    def __init__(self, fds: dict[str, int], kept: unlock.Kept, node: str = ""):
+    def __init__(self, fds: dict[str, int], kept: unlock.Kept, node: str = "", private_size: int = 32):
         self.store: KeyStore | None = None
         self.descriptors: tuple[int, ...] = ()
         self.psks: Mapping[str, bytes | bytearray] = {}
         if "keys" in fds:
             self._kept = kept
-            self.descriptors = (fds.pop("keys"),)
-            self.store = unlock.open_inherited(FileSlot(self.descriptors[0]), fds, node, kept)
+            slot = FileSlot(fds["keys"])
+            self.descriptors = () if slot.fixed else (fds["keys"],)
+            del fds["keys"]
+            self.store = unlock.open_inherited(slot, fds, node, kept)
             if not self.store.document.private_key:
-                raise WgpyError("the key store has no private key: wgpy site seal FILE makes one")
+                raise WgpyError("the key store has no private key: wgpy keys seal FILE makes one")
             self.private_key, self.psks = bytes(self.store.document.private_key), self.store.document.psks
+            if len(self.private_key) != private_size:
+                raise WgpyError(f"the private key in the key store has {len(self.private_key)} bytes, those of the suite have "
+                                f"{private_size}: wgpy keys seal FILE --new-key makes another")
             return
         fd = fds.pop("key", None)
         if fd is None:
             raise WgpyError("no private key")
         data = os.pread(fd, 1 << 20, 0)
         os.close(fd)
-        if len(data) < _KEY or len(data) % (_NAME + _KEY) != _KEY:
-            raise WgpyError("the private key has not 32 bytes")
-        self.private_key = data[:_KEY]
-        self.psks = {data[i:i + _NAME].rstrip(b"\0").decode(errors="replace"): data[i + _NAME:i + _NAME + _KEY]
-                     for i in range(_KEY, len(data), _NAME + _KEY)}
+        if len(data) < private_size or (len(data) - private_size) % (_NAME + _PSK):
+            raise WgpyError(f"the private key has not {private_size} bytes")
+        self.private_key = data[:private_size]
+        self.psks = {data[i:i + _NAME].rstrip(b"\0").decode(errors="replace"): data[i + _NAME:i + _NAME + _PSK]
+                     for i in range(private_size, len(data), _NAME + _PSK)}
 
     @property
     def floor(self) -> int:
@@ -52,5 +58,6 @@ class Keys:
 
     def change_passphrase(self, old: bytearray, new: bytearray) -> None:
         """KeyStoreError, HostError."""
-        self.sealed().change_passphrase(old, new)
-        self._kept.keep(self.store.file_key)
+        store = self.sealed()
+        store.change_passphrase(old, new)
+        self._kept.keep(store.file_key)

@@ -10,16 +10,32 @@ itself is that the whole of it was replaced by an older copy.
 It works on a descriptor that the room inherited; the room has no file system.
 """
 
+import fcntl
 import os
 import struct
 from collections.abc import Callable, Iterator
 from hmac import compare_digest
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, TypeVar
 
-from wgpy.crypto.sealed import (AREA_SIZE, DEFAULT_COST, Cost, Damaged, Document, Header, KeyStoreError,
-                                WrongKey, derive, keyed, parse_header, seal, unseal, wipe)
+from wgpy.crypto.sealed import (
+    AREA_SIZE,
+    DEFAULT_COST,
+    Cost,
+    Damaged,
+    Document,
+    Header,
+    KeyStoreError,
+    WrongKey,
+    derive,
+    keyed,
+    parse_header,
+    seal,
+    unseal,
+    wipe,
+)
 from wgpy.errors import HostError
 
+_T = TypeVar("_T")
 BLOCK = 4096
 FILE_SIZE = BLOCK + 2 * AREA_SIZE
 FLOOR_HEADROOM = 120_000_000_000  # ns by which the saved floor runs ahead of the stamps
@@ -31,21 +47,31 @@ _CUT_SHORT = "the change to this passphrase was cut short: the one before it sti
 class Slot(Protocol):
     """Storage of FILE_SIZE bytes. write() may be lost or torn until sync() returns."""
 
-    def read(self) -> bytes: ...
-    def write(self, offset: int, data: bytes) -> None: ...
-    def sync(self) -> None: ...
+    def read(self) -> bytes:
+        """All of it, or one byte more to show that it is too long."""
+    def write(self, offset: int, data: bytes) -> None:
+        """All of `data`, from `offset` on."""
+    def sync(self) -> None:
+        """Returns when what was written is on the medium."""
 
 
 class FileSlot:
-    """An open descriptor. OSError becomes HostError."""
+    """An open descriptor; `fixed`: for reading only, as of a store that is part of an image. OSError
+    becomes HostError."""
 
     def __init__(self, fd: int):
         self._fd = fd
+        self.fixed = fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDONLY
 
     def read(self) -> bytes:
+        """All of it, by pread(2), whatever the file's offset is."""
         return self._do(lambda: _whole(self._fd, FILE_SIZE + 1))
 
     def write(self, offset: int, data: bytes) -> None:
+        """Again for the rest, if the host took but a part."""
+        if self.fixed:
+            raise HostError("the key store is part of this guest's image: change it there, and start the guest again")
+
         def all_of_it() -> None:
             done = 0
             while done < len(data):
@@ -53,10 +79,11 @@ class FileSlot:
         self._do(all_of_it)
 
     def sync(self) -> None:
+        """fdatasync(2): the file's length does not change."""
         self._do(lambda: os.fdatasync(self._fd))
 
     @staticmethod
-    def _do(action: Callable):
+    def _do(action: Callable[[], _T]) -> _T:
         try:
             return action()
         except OSError as e:
@@ -175,7 +202,7 @@ class KeyStore:
         new = self.generation == 1 and not any(data[BLOCK + AREA_SIZE:])
         if new or compare_digest(data[:_INTENT.size], _intent(self._key, self.generation + 1)):
             return self._heal()
-        if changed and not errors and other.header.generation > self.generation:
+        if other and changed and not errors and other.header.generation > self.generation:
             raise WrongKey(_WRONG)
         raise errors[-1] if errors else Damaged("the key store was changed since it was sealed")
 
@@ -185,13 +212,15 @@ class KeyStore:
 
 
 def blank() -> bytes:
+    """Zeros, into which a store can be sealed: its whole length is there beforehand, so that no
+    later write needs room on the disk."""
     return bytes(FILE_SIZE)
 
 
 def _areas(data: bytes) -> tuple[list[_Area], list[Damaged]]:
     """Those with a sound header, the newest first, and what is wrong with the others."""
     if not any(data):
-        raise Damaged("the key store is empty: wgpy site seal FILE fills it")
+        raise Damaged("the key store is empty: wgpy keys seal FILE fills it")
     if len(data) != FILE_SIZE:
         known = data[BLOCK:BLOCK + 8] == b"WGPYKEYS"
         raise Damaged(f"the key store is {'truncated' if len(data) < FILE_SIZE else 'too long'}" if known
@@ -209,7 +238,7 @@ def _areas(data: bytes) -> tuple[list[_Area], list[Damaged]]:
 def _openable(areas: list[_Area], passphrase: bytearray | None,
               key: bytearray | None) -> Iterator[tuple[_Area, bytearray]]:
     """Areas that the key fits; Argon2id runs once a salt."""
-    known: dict[tuple, bytearray] = {}
+    known: dict[tuple[bytes, Cost], bytearray] = {}
     used: list[bytearray] = []
     try:
         for area in areas:

@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from nacl._sodium import ffi, lib
 
+from wgpy.config.values import ANY_KEY
 from wgpy.errors import WgpyError
 
 MAGIC = b"WGPYKEYS"
@@ -29,6 +30,7 @@ HEADER_SIZE = _FIELDS.size + 2 * _CHECK
 MAX_DOCUMENT = AREA_SIZE - HEADER_SIZE - TAG
 _RECORD = struct.Struct("<BBH")
 _PRIVATE, _PSK, _FLOOR = 1, 2, 3
+_LENGTHS = {_PRIVATE: ANY_KEY, _PSK: (32,), _FLOOR: (8,)}
 
 
 class Cost(NamedTuple):
@@ -55,6 +57,7 @@ class WrongKey(KeyStoreError):
 
 
 def wipe(*secrets: bytearray) -> None:
+    """Overwrites each with zeros, in place."""
     for secret in secrets:
         secret[:] = bytes(len(secret))
 
@@ -63,7 +66,7 @@ class Document:
     """What is sealed: the private key (empty for none), pre-shared keys by the name that
     a site file uses, and the floor of TAI64N stamps (ns since 1970)."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.private_key = bytearray()
         self.psks: dict[str, bytearray] = {}
         self.floor = 0
@@ -91,7 +94,7 @@ class Document:
                 at += _RECORD.size + named
                 value = data[at:at + length]
                 at += length
-                if at > len(data) or kind not in (_PRIVATE, _PSK, _FLOOR) or length != (8 if kind == _FLOOR else KEY_SIZE):
+                if at > len(data) or length not in _LENGTHS.get(kind, ()):
                     raise ValueError
                 if kind == _PRIVATE:
                     document.private_key = value
@@ -104,19 +107,22 @@ class Document:
         return document
 
     def wipe(self) -> None:
+        """All keys; the floor is no secret."""
         wipe(self.private_key, *self.psks.values())
 
     def __repr__(self) -> str:
         return f"<Document of {len(self.psks)} pre-shared keys>"
 
 
-def _record(kind: int, name: bytes, value: bytes) -> bytearray:
+def _record(kind: int, name: bytes, value: bytes | bytearray) -> bytearray:
     if len(name) > MAX_NAME:
         raise KeyStoreError(f"a name of more than {MAX_NAME} bytes")
     return bytearray(_RECORD.pack(kind, len(name), len(value)) + name) + value
 
 
 class Header(NamedTuple):
+    """What stands in clear in front of the sealed document; `check` is empty until the key is
+    known."""
     generation: int
     cost: Cost
     length: int  # of the document
@@ -125,17 +131,21 @@ class Header(NamedTuple):
     check: bytes = b""
 
     def packed(self) -> bytes:
+        """Without `check` and the checksum."""
         return _FIELDS.pack(MAGIC, VERSION, ARGON2ID, XCHACHA20POLY1305, self.generation, *self.cost,
                             self.length, self.salt, self.nonce)
 
     def encode(self) -> bytes:
+        """HEADER_SIZE bytes, which are the AEAD's associated data."""
         body = self.packed() + self.check
         return body + _digest(body)
 
     def check_of(self, key: bytearray) -> bytes:
+        """What `check` is under this key: it tells a wrong key from a change of the file."""
         return keyed(key, b"key check", self.packed())
 
     def fits(self, key: bytearray) -> bool:
+        """Is it the key that the header was sealed with? In constant time."""
         return compare_digest(self.check_of(key), self.check)
 
 
@@ -196,6 +206,8 @@ def unseal(area: bytes, header: Header, key: bytearray) -> Document:
 
 
 def keyed(key: bytearray, purpose: bytes, data: bytes) -> bytes:
+    """BLAKE2b-128 with a key of KEY_SIZE bytes; `purpose`, up to 16 bytes, keeps its uses
+    apart."""
     return hashlib.blake2b(data, key=key, person=purpose, digest_size=_CHECK).digest()
 
 

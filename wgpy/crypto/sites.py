@@ -6,7 +6,7 @@ from wgpy.config.model import NO_KEY, PeerChange, Prefix, PrefixChange, SetReque
 from wgpy.config.site_model import Peer, Site
 
 
-def request(site: Site, psks: Mapping[str, bytes], before: Site | None = None,
+def request(site: Site, psks: Mapping[str, bytes | bytearray], before: Site | None = None,
             private_key: bytes | None = None) -> SetRequest:
     """Turns a node configured by `before` into `site`'s. Sessions of peers that stay go
     on; an endpoint is set only where the file changed it, so that a peer that roamed
@@ -18,7 +18,7 @@ def request(site: Site, psks: Mapping[str, bytes], before: Site | None = None,
     return SetRequest(private_key=private_key, peers=tuple(changes))
 
 
-def _change(peer: Peer, old: Peer | None, psks: Mapping[str, bytes]) -> PeerChange:
+def _change(peer: Peer, old: Peer | None, psks: Mapping[str, bytes | bytearray]) -> PeerChange:
     moved = peer.endpoints and (old is None or old.endpoints != peer.endpoints)
     return PeerChange(
         peer.public_key, preshared_key=NO_KEY if peer.psk is None else psks[peer.psk],

@@ -4,6 +4,7 @@ administrator at a terminal. It lies in bytearrays, which the caller overwrites.
 import mmap
 import os
 import termios
+from collections.abc import Callable
 
 from wgpy.crypto.keystore import KeyStore, Slot
 from wgpy.crypto.sealed import KEY_SIZE, KeyStoreError, WrongKey, wipe
@@ -64,6 +65,22 @@ def ask(tty: int, prompt: str) -> bytearray:
     return line
 
 
+def ask_relayed(relay: int, prompt: str) -> bytearray:
+    """As ask(), of a SOCK_SEQPACKET socket: whoever has the other end shows what comes, and answers
+    a prompt with one packet. KeyStoreError when nobody is there."""
+    buffer = bytearray(MAX_SECRET)
+    try:
+        os.write(relay, prompt.encode())
+        got = os.readv(relay, [buffer])
+    except OSError:
+        got = 0
+    secret = bytearray(memoryview(buffer)[:got])
+    wipe(buffer)
+    if not got:
+        raise KeyStoreError("no passphrase: nobody is at the console")
+    return secret
+
+
 def ask_new(tty: int) -> bytearray:
     """Asked twice. KeyStoreError when the two differ or are empty."""
     first, second = ask(tty, "new passphrase: "), ask(tty, "once more: ")
@@ -83,7 +100,7 @@ def opened(slot: Slot, secret: bytearray) -> KeyStore:
         wipe(secret)
 
 
-def open_at_terminal(slot: Slot, tty: int, name: str) -> KeyStore:
+def open_at_terminal(slot: Slot, tty: int, name: str, ask: Callable[[int, str], bytearray] = ask) -> KeyStore:
     """Up to three tries. KeyStoreError."""
     for left in reversed(range(TRIES)):
         try:
@@ -110,11 +127,12 @@ class Kept:
 
     @property
     def empty(self) -> bool:
+        """Nothing was kept, or there is no page."""
         return self._page is None or not any(memoryview(self._page)[:KEY_SIZE])
 
     def key(self) -> bytearray | None:
         """A copy."""
-        return None if self.empty else bytearray(memoryview(self._page)[:KEY_SIZE])
+        return None if self._page is None or self.empty else bytearray(memoryview(self._page)[:KEY_SIZE])
 
     def keep(self, key: bytearray) -> None:
         """The argument is overwritten."""
@@ -124,9 +142,9 @@ class Kept:
 
 
 def open_inherited(slot: Slot, fds: dict[str, int], name: str, kept: Kept) -> KeyStore:
-    """Takes `credential` and `tty` out of `fds`; what is kept decides, or the first of
+    """Takes `credential`, `tty` and `relay` out of `fds`; what is kept decides, or the first of
     them that is there. KeyStoreError, HostError."""
-    sources = {n: fds.pop(n, None) for n in ("credential", "tty")}
+    sources = {n: fds.pop(n, None) for n in ("credential", "tty", "relay")}
     try:
         if (key := kept.key()) is not None:
             try:
@@ -137,9 +155,12 @@ def open_inherited(slot: Slot, fds: dict[str, int], name: str, kept: Kept) -> Ke
                 wipe(key)
         if sources["credential"] is not None:
             return opened(slot, read_credential(sources["credential"]))
-        if sources["tty"] is None:
+        if sources["tty"] is not None:
+            store = open_at_terminal(slot, sources["tty"], name)
+        elif sources["relay"] is not None:
+            store = open_at_terminal(slot, sources["relay"], name, ask_relayed)
+        else:
             raise KeyStoreError("the key store is locked: give a credential, or a terminal to ask at")
-        store = open_at_terminal(slot, sources["tty"], name)
         kept.keep(store.file_key)
         return store
     finally:

@@ -1,1 +1,1 @@
-"""Daemon processes and their life cycle."""
+"""wgpyd: one tunnel in one process."""

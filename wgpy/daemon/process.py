@@ -5,15 +5,18 @@ import logging
 import os
 import resource
 import signal
-import sys
 
+from wgpy import logs
 from wgpy.admin import uapi_server
-from wgpy.config.values import INTERFACE_NAME, quoted
-from wgpy.loop import Loop
-from wgpy.daemon.pumps import discovery, environment_number, max_peers, queues
+from wgpy.config.values import INTERFACE_NAME, absolute_path, quoted, sha256
+from wgpy.crypto.library import load
+from wgpy.daemon import syslog
 from wgpy.daemon.standalone import Standalone
-from wgpy.errors import HostError
+from wgpy.environment import discovery, max_peers, queues, whole_number
+from wgpy.errors import HostError, SuiteError
 from wgpy.isolate import jail, kernel
+from wgpy.isolate.library import Library
+from wgpy.loop import Loop
 from wgpy.red import tun
 
 _LEVELS = {"": logging.WARNING, "verbose": logging.DEBUG, "debug": logging.DEBUG,
@@ -41,8 +44,25 @@ def log_to_stderr(name: str) -> None:
     """LOG_LEVEL as wireguard-go has it: a word that is none of ours may be meant for
     another program of the same environment, and logs errors."""
     level = _LEVELS.get(os.environ.get("LOG_LEVEL", "").lower(), logging.ERROR)
-    logging.basicConfig(level=level, stream=sys.stderr,
-                        format=f"%(levelname)s: ({name}) %(asctime)s %(message)s")
+    logs.begin(logs.Stderr(), name, level=level)
+
+
+def log_to_syslog(name: str) -> syslog.Handler:
+    """Of what the level lets through, beside stderr."""
+    handler = syslog.Handler("wgpyd", name)
+    logging.getLogger().addHandler(handler)
+    return handler
+
+
+def chosen_suite() -> Library | None:
+    """Of WGPY_SUITE and WGPY_SUITE_SHA256, tried; None: WireGuard's. HostError."""
+    path, digest = (os.environ.get(name, "") for name in ("WGPY_SUITE", "WGPY_SUITE_SHA256"))
+    if not path and not digest:
+        return None
+    try:
+        return Library(absolute_path(path), sha256(digest))
+    except ValueError as e:
+        raise HostError(f"WGPY_SUITE, WGPY_SUITE_SHA256: {e}") from None
 
 
 class Process:
@@ -52,12 +72,16 @@ class Process:
         if not INTERFACE_NAME.match(name):
             raise HostError(f"{quoted(name)} is no interface name (1 to 15 of a-z A-Z 0-9 _=+.-)")
         adopted = _descriptor("WG_TUN_FD")
+        library = chosen_suite()
         device = tun.create(name) if adopted is None else tun.adopt(adopted)
         self.loop = Loop()
         try:
             give_up_rights()
             self.tunnel = Standalone(self.loop, device, queues(), os.environ.get("WGPY_AEAD") or None,
-                                     discovery(), max_peers())
+                                     discovery(), max_peers(), None if library is None else load(library.fd))
+        except SuiteError as e:
+            device.close()
+            raise HostError(f"{library.path if library else ''}: {e}") from None
         except BaseException:
             device.close()
             raise
@@ -79,6 +103,8 @@ class Process:
         self.loop.run()
 
     def close(self) -> None:
+        """Socket file, tunnel and loop, in this order: nobody finds a daemon that is half
+        gone."""
         self.server.close()
         self.tunnel.close()
         self.loop.close()
@@ -90,4 +116,4 @@ class Process:
 
 def _descriptor(variable: str) -> int | None:
     text = os.environ.pop(variable, "")
-    return environment_number(variable, text, 0, 2**20) if text else None
+    return whole_number(variable, text, 0, 2**20) if text else None

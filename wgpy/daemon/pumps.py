@@ -2,74 +2,38 @@
 group of as many threads as the plane has queues. Pumps are built anew for each set of
 sockets; counters carry on."""
 
-import os
 import threading
 from collections import Counter
-from typing import Callable
+from collections.abc import Callable
 
+from wgpy._fast.plane import CryptoStage, Plane
 from wgpy._fast.ports import Pump, TunPort, UdpPort
-from wgpy.config.values import number, quoted
 from wgpy.errors import HostError
 from wgpy.red.tun import Tun
-
-MAX_QUEUES = 16
-MAX_PEERS = 16384  # memory grows with those that are there
-
-
-def queues() -> int:
-    """Threads that seal and threads that open: WGPY_QUEUES, or together one a core.
-    Raises HostError."""
-    text = os.environ.get("WGPY_QUEUES", "")
-    if text:
-        return environment_number("WGPY_QUEUES", text, 1, MAX_QUEUES)
-    return min(MAX_QUEUES, max(1, len(os.sched_getaffinity(0)) // 2))
-
-
-def discovery() -> bool:
-    """WGPY_PATH_MTU: "discover" believes ICMP about the path, "fixed" (the default) does
-    not. Raises HostError."""
-    text = os.environ.get("WGPY_PATH_MTU") or "fixed"
-    if text not in ("fixed", "discover"):
-        raise HostError(f"WGPY_PATH_MTU: {quoted(text)} is neither fixed nor discover")
-    return text == "discover"
-
-
-def max_peers() -> int:
-    """WGPY_MAX_PEERS, or as many as are taken without it. Raises HostError."""
-    text = os.environ.get("WGPY_MAX_PEERS", "")
-    return environment_number("WGPY_MAX_PEERS", text, 1, 1 << 20) if text else MAX_PEERS
-
-
-def environment_number(variable: str, text: str, low: int, high: int) -> int:
-    """Raises HostError that names the variable."""
-    try:
-        return number(text, low, high)
-    except ValueError as e:
-        raise HostError(f"{variable}: {e}") from None
 
 
 class Pumps:
     """`on_end(source, errno)` is called from a pump's thread when its source port is
     gone without stop()."""
 
-    def __init__(self, plane, queues: int, tun: Tun, on_end: Callable[[str, int], None]):
+    def __init__(self, plane: Plane, queues: int, tun: Tun, on_end: Callable[[str, int], None]):
         self.queues = queues
         self._plane, self._tun, self._on_end = plane, tun, on_end
         self._pumps: list[Pump] = []
         self._threads: list[threading.Thread] = []
         self._ports: dict[str, TunPort | UdpPort] = {}
-        self._seals: list = []
-        self._past: Counter = Counter()
+        self._seals: list[CryptoStage] = []
+        self._past: Counter[str] = Counter()
 
-    def start(self, fds: tuple[int, int], mtu: int) -> None:
-        """`fds`: the IPv4 and the IPv6 socket. HostError, and no thread runs then."""
+    def start(self, fds: tuple[int, int, int, int], mtu: int) -> None:
+        """`fds`: as of UdpSockets. HostError, and no thread runs then."""
         try:
             self._start(fds, mtu)
         except (RuntimeError, MemoryError) as e:  # no thread, no memory
             self.stop()
             raise HostError(f"the packet threads cannot be started: {e or 'no memory'}") from None
 
-    def _start(self, fds: tuple[int, int], mtu: int) -> None:
+    def _start(self, fds: tuple[int, int, int, int], mtu: int) -> None:
         tun = TunPort(self._tun.fd, merge_tcp=self._tun.merge_tcp, merge_udp=self._tun.merge_udp,
                       bare=self._tun.bare)
         udp = UdpPort(*fds)
@@ -88,10 +52,11 @@ class Pumps:
         self._pumps, self._threads, self._ports, self._seals = [], [], {}, []
 
     def set_mtu(self, mtu: int) -> None:
+        """Of the tunnel, bytes: seal pads no packet beyond it."""
         for stage in self._seals:
             stage.mtu = mtu
 
-    def counters(self) -> Counter:
+    def counters(self) -> Counter[str]:
         """Since the daemon's start: drop_REASON, and tun_… and udp_… of the ports."""
         total = Counter(self._past)
         for pump in self._pumps:

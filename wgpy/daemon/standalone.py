@@ -10,22 +10,24 @@ as `not_listening`, and it is tried again every RETRY and with every `set`.
 import logging
 import os
 import time
+from collections.abc import Callable
 
 from wgpy._fast.plane import Plane
 from wgpy.admin import alarm
 from wgpy.black.udp import UdpSockets
-from wgpy.config.model import DeviceState, SetRequest
-from wgpy.constants import SECOND
+from wgpy.config.model import DeviceState, KeySizes, SetRequest
+from wgpy.constants import PLANE_PREFIXES, SECOND
 from wgpy.crypto.engine import Engine
-from wgpy.loop import READ, READ_EDGE, Loop
-from wgpy.daemon.pumps import MAX_PEERS, Pumps
+from wgpy.daemon.pumps import Pumps
+from wgpy.environment import MAX_PEERS
 from wgpy.errors import HostError, WgpyError
+from wgpy.loop import READ, READ_EDGE, Loop
 from wgpy.protocol.device import Device
 from wgpy.red.links import LinkMonitor, LinkState, RouteMonitor
 from wgpy.red.tun import Tun
-from wgpy.suite import registry
+from wgpy.suite import Suite, registry
 
-log = logging.getLogger("wgpy")
+log = logging.getLogger(__name__)
 
 RETRY = 5 * SECOND
 _RESTART_PAUSE = 1.0  # s; a pump that ends twice within it waits for RETRY
@@ -35,14 +37,17 @@ class Standalone:
     """The handler of the UAPI server. All methods run in the loop's thread."""
 
     def __init__(self, loop: Loop, tun: Tun, queues: int = 1, aead: str | None = None,
-                 discover: bool = False, max_peers: int = MAX_PEERS):
-        """Raises WgpyError."""
-        limits = {"max_peers": max_peers, "max_prefixes": 131072 + 8 * max_peers}
+                 discover: bool = False, max_peers: int = MAX_PEERS, suite: Suite | None = None):
+        """`suite`: None for WireGuard's. Raises WgpyError."""
+        suite = suite or registry.get()
+        max_prefixes = PLANE_PREFIXES + 8 * max_peers
         try:
-            self.plane = Plane(queues=queues, aead=aead, **limits)
+            self.plane = Plane(max_peers=max_peers, max_prefixes=max_prefixes, queues=queues, aead=aead,
+                               suite=suite.table)
         except ValueError as e:
             raise HostError(f"WGPY_AEAD: {e}") from None
-        self.engine = Engine(Device(registry.get("wireguard"), os.urandom), self.plane, **limits)
+        self.engine = Engine(Device(suite, os.urandom), self.plane,
+                             max_peers=max_peers, max_prefixes=max_prefixes)
         self._loop, self._tun = loop, tun
         self._sockets: UdpSockets | None = None
         self._port = self._mark = 0
@@ -50,6 +55,7 @@ class Standalone:
         self._mtu = self._index = 0
         self._restarted = 0.0
         self._link_up = False
+        self.lines_lost: Callable[[], int] = lambda: 0  # of the log
         self._not_listening = ""  # why there are no sockets though the link is up
         self._retry_at: int | None = None
         self._pumps = Pumps(self.plane, queues, tun, self._pump_ended)
@@ -72,21 +78,30 @@ class Standalone:
         self._configure_sockets(request)
         self.engine.apply(request)
 
+    @property
+    def key_sizes(self) -> KeySizes:
+        """As of the engine."""
+        return self.engine.key_sizes
+
     def describe(self) -> DeviceState:
+        """With the port and the mark that are in use."""
         return self.engine.describe(self._port, self._mark)
 
     def metrics(self) -> dict[str, int | str]:
+        """Those of the engine, of both pumps since the daemon's start, and the tunnel's own."""
         out = self.engine.metrics()
         began, over = self.engine.loads()
         out |= {"event_flood": self._flood.begun, "event_flood_over": self._flood.over,
                 "alarm_flood": int(self._flood.active), "alarm_under_load": int(began > over)}
-        for name, value in self._pumps.counters().items():
-            out[name] = out.get(name, 0) + value
+        counted = self._pumps.counters()
+        counted.update({name: n for name, n in out.items() if name in counted and isinstance(n, int)})
+        out |= counted
         reason = {"not_listening": self._not_listening} if self._not_listening else {}
         return out | {"queues": self._pumps.queues, "up": int(self._sockets is not None),
-                      "mtu": self._mtu} | reason
+                      "mtu": self._mtu, "log_lost": self.lines_lost()} | reason
 
     def close(self) -> None:
+        """The interface goes with its last descriptor."""
         self._down()
         for monitor in (self._links, self._routes):
             self._loop.forget(monitor.fileno())

@@ -1,1 +1,1 @@
-"""What keeps the rooms apart on one Linux host: namespaces, jails, firewalls."""
+"""How our programs start, and what shuts a process in: namespaces, jails, filters."""

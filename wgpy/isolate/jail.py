@@ -8,13 +8,16 @@ import resource
 import signal
 import tempfile
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
 from wgpy.errors import HostError
 from wgpy.isolate import kernel, seccomp
 
 PROCESSES = 64
+NOBODY = 65534
+# what libraries of the system consist of, and read when they are loaded
+_FOR_LIBRARIES = ("/usr", "/lib", "/lib32", "/lib64", "/etc/ssl", "/etc/ld.so.cache", "/etc/gcrypt", "/etc/gnutls")
 _HINTS = {
     errno.EMFILE: "the limit on open files, ulimit -n",
     errno.ENFILE: "the host's limit on open files, sysctl fs.file-max",
@@ -25,7 +28,7 @@ _HINTS = {
 
 
 @contextmanager
-def step(what: str):
+def step(what: str) -> Iterator[None]:
     """HostError that names the step and what may have refused it."""
     try:
         yield
@@ -49,11 +52,12 @@ def enter_network(netns: int | None) -> None:
             os.close(netns)
 
 
-def enter(room: str, uid: int, as_root: Callable[[], None]) -> None:
+def enter(room: str, uid: int, as_root: Callable[[], None], library: int | None = None) -> None:
     """Returns in the jailed process, pid 1 of its own pid namespace and `uid` outside of
     it, having called `as_root` in it while it had root's rights. The calling process stays
     behind as its waiting parent and ends with its status. HostError names the step that
-    was refused."""
+    was refused. `library`: a descriptor; the root directory then holds what dlopen(3) needs to
+    load it as /proc/self/fd/N, and nothing else of the host's files."""
     with step("limits of the process"):
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         resource.setrlimit(resource.RLIMIT_NPROC, (PROCESSES, PROCESSES))
@@ -74,7 +78,7 @@ def enter(room: str, uid: int, as_root: Callable[[], None]) -> None:
     with step("mount, IPC, UTS and cgroup namespaces"):
         kernel.unshare(kernel.CLONE_NEWNS | kernel.CLONE_NEWIPC | kernel.CLONE_NEWUTS | kernel.CLONE_NEWCGROUP)
     with step("an empty root directory"):
-        _empty_root()
+        _new_root(library)
 
 
 def lock(room: str, writable: Iterable[int] = ()) -> None:
@@ -92,6 +96,25 @@ def lock(room: str, writable: Iterable[int] = ()) -> None:
         kernel.landlock_everything()
     with step("the filter of system calls"):
         seccomp.allow_only(room, writable)
+
+
+def become_nobody() -> None:
+    """What root has to lose, if it is root."""
+    if os.geteuid() == 0:
+        with step("becoming nobody"):
+            os.setgroups([])
+            os.setresgid(NOBODY, NOBODY, NOBODY)
+            os.setresuid(NOBODY, NOBODY, NOBODY)
+
+
+def before_foreign_code() -> None:
+    """Before a library is loaded that is not ours: no capabilities, no connection, no other process
+    or program, no file that could be written. Irrevocable; HostError."""
+    with step("giving up capabilities"):
+        kernel.drop_capabilities()
+    kernel.prctl(kernel.PR_SET_NO_NEW_PRIVS, 1)
+    with step("the filter of system calls"):
+        seccomp.for_foreign_code()
 
 
 def lock_memory() -> None:
@@ -119,17 +142,43 @@ def _own_user_namespace(uid: int) -> None:
     kernel.prctl(kernel.PR_SET_DUMPABLE, 0)
 
 
-def _empty_root() -> None:
-    """A root directory with nothing in it and no way to write to it."""
+def _new_root(library: int | None) -> None:
+    """A root directory with nothing in it, or with what loads a library, and no way to write to it."""
+    flags, size = kernel.MS_NOSUID | kernel.MS_NODEV | kernel.MS_NOEXEC, 4096
+    if library is not None:
+        flags, size = flags & ~kernel.MS_NOEXEC, size + os.fstat(library).st_size
     kernel.mount("none", "/", None, kernel.MS_REC | kernel.MS_PRIVATE)
     root = tempfile.gettempdir()
-    kernel.mount("none", root, "tmpfs", kernel.MS_NOSUID | kernel.MS_NODEV | kernel.MS_NOEXEC, "size=4k,mode=555")
+    kernel.mount("none", root, "tmpfs", flags, f"size={size},mode=555")
+    if library is not None:
+        for path in _FOR_LIBRARIES:
+            _lend(path, root + path)
+        os.makedirs(f"{root}/proc/self/fd")
+        with open(f"{root}/proc/self/fd/{library}", "xb") as copy:
+            copy.write(os.pread(library, size, 0))
     os.chdir(root)
     kernel.pivot_root(".", ".")
     kernel.umount(".", kernel.MNT_DETACH)
     os.chdir("/")
-    kernel.mount("none", "/", None, kernel.MS_REMOUNT | kernel.MS_BIND | kernel.MS_RDONLY | kernel.MS_NOSUID
-                 | kernel.MS_NODEV | kernel.MS_NOEXEC)
+    kernel.mount("none", "/", None, kernel.MS_REMOUNT | kernel.MS_BIND | kernel.MS_RDONLY | flags)
+
+
+def _lend(path: str, place: str) -> None:
+    """The host's file or directory, to be read only."""
+    if os.path.islink(path):
+        os.symlink(os.readlink(path), place)
+        return
+    if os.path.isdir(path):
+        os.makedirs(place)
+    elif os.path.isfile(path):
+        os.makedirs(os.path.dirname(place), exist_ok=True)
+        os.close(os.open(place, os.O_CREAT | os.O_EXCL, 0o600))
+    else:
+        return
+    kernel.mount(path, place, None, kernel.MS_BIND | kernel.MS_REC)
+    kept = os.statvfs(path).f_flag  # what the host forbids there cannot be taken back
+    locked = kept & (os.ST_NOEXEC | os.ST_NOATIME | os.ST_NODIRATIME) | (kernel.MS_RELATIME if kept & os.ST_RELATIME else 0)
+    kernel.mount("none", place, None, kernel.MS_REMOUNT | kernel.MS_BIND | kernel.MS_RDONLY | kernel.MS_NOSUID | kernel.MS_NODEV | locked)
 
 
 def _wait_for(child: int) -> None:

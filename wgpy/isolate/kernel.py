@@ -5,11 +5,13 @@ memfd_secret(2)."""
 import ctypes
 import os
 import platform
+from collections.abc import Callable
+from typing import Any
 
 CLONE_NEWNS, CLONE_NEWCGROUP, CLONE_NEWUTS = 0x20000, 0x2000000, 0x4000000
 CLONE_NEWIPC, CLONE_NEWUSER, CLONE_NEWPID, CLONE_NEWNET = 0x8000000, 0x10000000, 0x20000000, 0x40000000
 MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_REMOUNT = 1, 2, 4, 8, 32
-MS_BIND, MS_REC, MS_PRIVATE = 4096, 16384, 1 << 18
+MS_BIND, MS_REC, MS_PRIVATE, MS_RELATIME = 4096, 16384, 1 << 18, 1 << 21
 MNT_DETACH = 2
 PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_CAPBSET_DROP, PR_SET_CHILD_SUBREAPER = 1, 4, 24, 36
 PR_SET_NO_NEW_PRIVS, PR_CAP_AMBIENT = 38, 47
@@ -24,8 +26,8 @@ _landlock = {"create": 444, "restrict": 446}
 _MEMFD_SECRET = 447
 
 
-def _call(function, *args) -> int:
-    ret = function(*args)
+def _call(function: Callable[..., Any], *args: object) -> int:
+    ret: int = function(*args)
     if ret < 0:
         code = ctypes.get_errno()
         raise OSError(code, f"{function.__name__}: {os.strerror(code)}")
@@ -33,28 +35,35 @@ def _call(function, *args) -> int:
 
 
 def unshare(flags: int) -> None:
+    """CLONE_NEW…; OSError."""
     _call(_libc.unshare, flags)
 
 
 def setns(fd: int, kind: int) -> None:
+    """Enters the namespace of a descriptor, of the kind CLONE_NEW…; OSError."""
     _call(_libc.setns, fd, kind)
 
 
 def mount(source: str, target: str, fstype: str | None, flags: int, data: str | None = None) -> None:
-    encode = lambda s: None if s is None else s.encode()
-    _call(_libc.mount, encode(source), encode(target), encode(fstype), ctypes.c_ulong(flags), encode(data))
+    """As mount(2); None is NULL. OSError."""
+    *head, options = (None if text is None else text.encode() for text in (source, target, fstype, data))
+    _call(_libc.mount, *head, ctypes.c_ulong(flags), options)
 
 
 def umount(target: str, flags: int) -> None:
+    """As umount2(2), with MNT_…; OSError."""
     _call(_libc.umount2, target.encode(), flags)
 
 
 def pivot_root(new: str, old: str) -> None:
+    """As pivot_root(2), which C libraries do not have. OSError; KeyError on a machine whose
+    system call number is not known here."""
     number = _pivot_root[platform.machine()]
     _call(_libc.syscall, ctypes.c_long(number), new.encode(), old.encode())
 
 
 def prctl(option: int, arg: int = 0, arg3: int = 0) -> int:
+    """As prctl(2), whose other arguments are 0; OSError."""
     return _call(_libc.prctl, option, *(ctypes.c_ulong(v) for v in (arg, arg3, 0, 0)))
 
 

@@ -13,13 +13,13 @@ DESCRIPTORS = 4096
 DEFAULT_PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
 
 
-def python(module: str, *arguments) -> list[str]:
+def python(module: str, *arguments: object) -> list[str]:
     """The command line that runs `module` in this Python, isolated: modules come from the
     standard library and the installed packages only, and PYTHON* variables are ignored."""
     return [sys.executable, "-I", "-m", module, *map(str, arguments)]
 
 
-def python_in(environment: dict[str, str], module: str, *arguments) -> tuple[list[str], dict[str, str]]:
+def python_in(environment: dict[str, str], module: str, *arguments: object) -> tuple[list[str], dict[str, str]]:
     """As `python`, for a process whose whole environment is `environment`: PYTHON*
     variables in it hold, which -I would ignore. ValueError when it names modules."""
     if named := {"PYTHONPATH", "PYTHONHOME", "PYTHONSTARTUP"} & environment.keys():

@@ -168,10 +168,11 @@ def _note_rate(cell: Cell, counts: list[dict]) -> None:
 
 def _handshake(arena: Arena, cell: Cell, limit: float) -> tuple[float | None, float]:
     """Seconds from the peer's first packet that needs a new session to its answer. The
-    peer forgets the target and learns it anew, the target keeps what it has."""
+    peer forgets the target and learns it anew, the target keeps what it has. One packet a second,
+    so that none of those that wait for the session gives way to others."""
     began = time.monotonic()
     arena.peer.forget_and_relearn()
-    lost = ping(arena.peer.host, arena.inner, count=1, wait=limit).lost
+    lost = ping(arena.peer.host, arena.inner, count=1, interval=1, wait=limit).lost
     took = time.monotonic() - began
     return (None if lost else took), limit
 

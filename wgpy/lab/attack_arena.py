@@ -3,7 +3,6 @@ that may turn greedy, and a stranger. The target is a standalone daemon or an en
 
 import base64
 import json
-import socket
 import sys
 import tempfile
 import time
@@ -11,14 +10,13 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from wgpy.config import uapi
 from wgpy.errors import HostError
 from wgpy.lab import frames
 from wgpy.lab.encryptors import ROOMS, Node
 from wgpy.lab.internet import WAN, Internet, uplink
 from wgpy.lab.netns import Netns, need, resident_bytes
 from wgpy.lab.traffic import ping
-from wgpy.lab.tunnel import Implementation, PeerConfig, Tunnel
+from wgpy.lab.tunnel import Implementation, PeerConfig, Tunnel, metrics
 from wgpy.lab.two_sites import endpoint
 from wgpy.lab.wire import Capture
 
@@ -100,14 +98,7 @@ class Standalone:
         """Counters as the daemon tells them; nothing of another's."""
         if self.tunnel.impl.name != "wgpyd":
             return {}
-        with socket.socket(socket.AF_UNIX) as s:
-            s.settimeout(5)
-            s.connect(f"/proc/{self.ns.pid}/root/run/wireguard/{self.tunnel.iface}.sock")
-            s.sendall(f"{uapi.METRICS}\n\n".encode())
-            answer = b""
-            while not answer.endswith(b"\n\n") and (more := s.recv(65536)):
-                answer += more
-        return uapi.parse_metrics(answer.decode())
+        return metrics(self.ns, self.tunnel.iface)
 
 
 class Encryptor:

@@ -6,9 +6,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from wgpy.lab.encryptors import ROOMS, Pair
+from wgpy.lab.encryptors import ROOMS, Node, Pair
 from wgpy.lab.netns import Netns, cpu_seconds, wait_until
 from wgpy.lab.sites import Sites
+from wgpy.lab.suites import loaded
 from wgpy.lab.traffic import ping
 from wgpy.lab.tunnel import Implementation
 
@@ -33,13 +34,13 @@ class Between:
 
 
 @contextmanager
-def encryptors(mode: str = "small", mtu: int = 1500):
-    """Two encryptors of three rooms each, WAN and LAN of `mtu` bytes; yields a `Between` through
-    which pings go."""
-    with tempfile.TemporaryDirectory() as directory, Pair(
-            Path(directory), mode, routers=mode == "large", mtu=mtu) as pair:
+def encryptors(mode: str = "small", mtu: int = 1500, suite: str | None = None, kind: type[Node] = Node):
+    """Two encryptors of three rooms each, WAN and LAN of `mtu` bytes, with the library `suite`'s
+    functions or WireGuard's, of processes or of guests; yields a `Between` through which pings go."""
+    with tempfile.TemporaryDirectory() as directory, loaded(suite) as library, Pair(
+            Path(directory), mode, routers=mode == "large", mtu=mtu, library=library, kinds=(kind, kind)) as pair:
         a, b = pair.nodes
-        pids = tuple(node.pid(room) for node in pair.nodes for room in ROOMS)
+        pids = tuple(node.pid_here(room) for node in pair.nodes for room in ROOMS)
         yield Between(a.host, b.host, b.address, a.address, pids).wait()
 
 

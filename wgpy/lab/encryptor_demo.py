@@ -13,6 +13,7 @@ import sys
 import tempfile
 import time
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
@@ -23,10 +24,21 @@ from wgpy.lab.leaks import OPEN_MARKER, Heartbeat, Wiretap, speak_openly
 from wgpy.lab.netns import need, wait_until
 from wgpy.lab.traffic import fetch, file_server, iperf3, ping, pinging
 
-FILE_BLOCKS = 32_000
-BACK_WITHIN = 5.0  # s from a fault to traffic both ways
 _SETTLED = 0.3     # s that a fault is given to show before its end is looked for
 _HANDSHAKES = (1, 2)
+
+
+@dataclass(frozen=True)
+class Pace:
+    """What is asked of the encryptors, and how much time they have for it."""
+    blocks: int = 32_000       # of a file, a kilobyte each
+    patience: float = 8        # s for the first packet, session included
+    back_within: float = 5.0   # s from a fault to traffic both ways
+    interval: float = 0.01     # s between pings
+    bitrate: int = 950         # Mbit/s of UDP
+
+
+PROCESSES = Pace()
 
 
 @contextmanager
@@ -41,23 +53,23 @@ def watched(report: Report, pair: Pair, what: str):
                f"of {len(tap.frames())} captured, {len(tap.frames(4))} of them transport messages")
 
 
-def transparent(report: Report, pair: Pair) -> None:
-    for node, other in (pair.nodes, pair.nodes[::-1]):
+def transparent(report: Report, pair: Pair, pace: Pace = PROCESSES) -> None:
+    for node in pair.nodes:
         routes = node.host.ip("route").splitlines()
         assert len(routes) == 2, f"routes of {node.host.name}: {routes}"
         report.row(f"all that {node.host.name} knows", f"{node.address}/24", f"default via {node.inner}")
-    first = ping(pair.a.host, pair.b.address, count=1, wait=8)
+    first = ping(pair.a.host, pair.b.address, count=1, wait=pace.patience)
     assert first.lost == 0, "the first packet did not come back"
     report.row("handshake and first packet", f"{first.p50:.1f} ms")
 
 
-def through(report: Report, pair: Pair, directory: Path) -> None:
+def through(report: Report, pair: Pair, directory: Path, pace: Pace = PROCESSES) -> None:
     with watched(report, pair, "host to host"):
-        result = ping(pair.a.host, pair.b.address, count=100, interval=0.01, wait=5)
+        result = ping(pair.a.host, pair.b.address, count=100, interval=pace.interval, wait=5)
         assert result.lost == 0, f"{result.lost} of 100 pings lost"
         report.row("ping host to host", f"{result.p50 * 1e3:.0f} us p50", "0 of 100 lost")
         for node, other in (pair.nodes, pair.nodes[::-1]):
-            content = (MARKER + os.urandom(1000 - len(MARKER))) * FILE_BLOCKS
+            content = (MARKER + os.urandom(1000 - len(MARKER))) * pace.blocks
             download(report, node.host, other.host, other.address, directory, content)
 
 
@@ -85,39 +97,42 @@ def beside(report: Report, pair: Pair, directory: Path) -> None:
         report.row("host to Internet", "not through black", "the site router's own way")
 
 
-def faults(report: Report, pair: Pair) -> None:
+def faults(report: Report, pair: Pair, pace: Pace = PROCESSES) -> None:
     with watched(report, pair, "rooms killed"), Heartbeat(pair) as heart:
         heart.wait(5)
         for room in ("crypto", "black", "red"):
-            outage = kill(pair.a, room, heart)
+            outage = kill(pair.a, room, heart, pace.back_within)
             report.row(f"{room} of a killed under traffic", f"back in {outage:.2f} s", "longest silence of a host")
-            assert outage < BACK_WITHIN, f"{room}: no traffic for {outage:.1f} s"
+            assert outage < pace.back_within, f"{room}: no traffic for {outage:.1f} s"
 
 
-def kill(node: Node, room: str, heart: Heartbeat) -> float:
-    """Seconds without traffic."""
+def kill(node: Node, room: str, heart: Heartbeat, within: float) -> float:
+    """Seconds without traffic. TimeoutError when there is none again."""
     old, began = node.pid(room), time.monotonic()
     assert old, f"{room} does not run"
     node.signal(room, signal.SIGKILL)
     time.sleep(_SETTLED)
-    wait_until(lambda: node.pid(room) not in (0, old), BACK_WITHIN, f"{room} starts again")
-    heart.wait(2 * BACK_WITHIN)
+    wait_until(lambda: node.pid(room) not in (0, old), within, f"{room} starts again")
+    node.back(room)
+    heart.wait(2 * within)
     time.sleep(_SETTLED)
     return heart.outage(began)
 
 
-def roam(report: Report, pair: Pair) -> None:
+def roam(report: Report, pair: Pair, node: Node) -> None:
+    other, = (n for n in pair.nodes if n is not node)
+    interval = 0.02
     with watched(report, pair, "roaming") as tap:
-        with pinging(pair.a.host, pair.b.address, interval=0.02) as seen:
+        with pinging(node.host, other.address, interval=interval) as seen:
             time.sleep(0.4)
-            pair.a.lease(pair.a.away)
+            homeless = node.lease(node.away) / interval
             time.sleep(0.6)
     sources = {s.source[0] for s in tap.frames(4)}
-    assert {pair.a.home.address, pair.a.away.address} <= sources, f"transport messages came from {sources}"
-    assert seen[0].lost <= 1, f"{seen[0].lost} of {seen[0].sent} pings lost while roaming"
+    assert {node.home.address, node.away.address} <= sources, f"transport messages came from {sources}"
+    assert seen[0].lost <= 1 + homeless, f"{seen[0].lost} of {seen[0].sent} pings lost while roaming"
     assert not tap.frames(*_HANDSHAKES), "roaming renegotiated the session"
     report.row("roam to another network under ping", f"{seen[0].lost} of {seen[0].sent} lost",
-               f"{pair.a.home.address} to {pair.a.away.address}, no new handshake")
+               f"{node.home.address} to {node.away.address}, no new handshake")
 
 
 def _unread(host) -> int:
@@ -125,17 +140,17 @@ def _unread(host) -> int:
     return int(host.run("cat", "/proc/net/snmp").stdout.split("\nUdp: ")[2].split()[4])
 
 
-def throughput(report: Report, pair: Pair, seconds: int) -> None:
+def throughput(report: Report, pair: Pair, seconds: int, pace: Pace = PROCESSES) -> None:
     a, b = pair.nodes
     for title, options in (("TCP 1 stream a to b", {}), ("TCP 1 stream b to a", {"reverse": True})):
         result = iperf3(b.host, a.host, b.address, seconds=seconds, **options)
         rate(report, title, result.bits_per_second, f"{result.bits_per_second / LINE:.2f} x P1")
     unread = _unread(b.host)
-    result = iperf3(b.host, a.host, b.address, seconds=seconds, udp=True, length=1372, bitrate="950M")
+    result = iperf3(b.host, a.host, b.address, seconds=seconds, udp=True, length=1372, bitrate=f"{pace.bitrate}M")
     unread = (_unread(b.host) - unread) / result.packets
     lost = max(0.0, result.lost_percent / 100 - unread)
     offered = result.packets * 1372 * 8 / result.seconds
-    rate(report, "UDP 1372 B at 950 Mbit/s", offered * (1 - lost),
+    rate(report, f"UDP 1372 B at {pace.bitrate} Mbit/s", offered * (1 - lost),
          f"{offered / 1e6:.0f} offered by iperf3, {100 * lost:.1f} % lost; then {100 * unread:.1f} % by iperf3's socket")
 
 
@@ -147,7 +162,7 @@ def rate(report: Report, title: str, bits_per_second: float, note: str) -> None:
 
 def taken_down(report: Report, pair: Pair) -> None:
     for node in pair.nodes:
-        restarts = {room: node.status()["rooms"][room]["restarts"] for room in ROOMS}
+        restarts = {room: node.restarts(room) for room in ROOMS}
         node.stop()
         left = node.box.ip("netns").split()
         assert not left, f"{node.name} left {left}"
@@ -171,7 +186,7 @@ def run(report: Report, mode: str, seconds: int) -> None:
             report.step("through the tunnel, with black's wires captured", through, pair, served)
             report.step("beside the tunnel", beside, pair, served)
             report.step("each room killed under traffic", faults, pair)
-            report.step("roaming", roam, pair)
+            report.step("roaming", roam, pair, pair.a)
             report.step("throughput", throughput, pair, seconds)
             report.step("encryptors end", taken_down, pair)
 

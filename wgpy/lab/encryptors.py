@@ -8,11 +8,13 @@ import json
 import os
 import signal
 import subprocess
+import time
 from contextlib import ExitStack
 from pathlib import Path
 
 from wgpy.errors import HostError
 from wgpy.isolate import start
+from wgpy.isolate.library import Library
 from wgpy.lab.internet import LAN, WAN, WEB, Internet, Uplink, lan_host, make_router, uplink
 from wgpy.lab.netns import Netns, join, need, wait_until
 from wgpy.lab.tunnel import public_key
@@ -27,15 +29,19 @@ _ROUTER_NUMBER = 100  # added to a site's, for the uplink of its router
 
 class Node:
     """One site: `box` is what the supervisor takes for its host, `host` is on the LAN,
-    `router` between them or None. `wan` and `gateway` are what the site file says."""
+    `router` between them or None. `wan` and `gateway` are what the site file says, `library` is
+    the suite's, None for WireGuard's."""
 
-    def __init__(self, name: str, number: int, internet: Internet, mode: str, directory: Path, router: bool = False):
+    def __init__(self, name: str, number: int, internet: Internet, mode: str, directory: Path, router: bool = False,
+                 library: Library | None = None):
         self.name, self.number, self.mode, self.internet = name, number, mode, internet
         self.home, self.away, self.elsewhere = (uplink(number, place) for place in range(3))
         self.wan, self.gateway = self.home.address, self.home.gateway
         self.lan, self.address, self.inner = f"10.{number}.0.0/24", f"10.{number}.0.2", f"10.{number}.0.1"
-        self.private, self.psk = os.urandom(32), None
-        self.public = base64.b64decode(public_key(base64.b64encode(self.private).decode()))
+        self.library, self.psk = library, None
+        self.private = library.new_key() if library else os.urandom(32)
+        self.public = library.public(self.private) if library else base64.b64decode(
+            public_key(base64.b64encode(self.private).decode()))
         self.run_dir, self.file = directory / "run", directory / f"{name}.toml"
         self.log = directory / f"{name}.log"
         self.process: subprocess.Popen | None = None
@@ -82,6 +88,8 @@ class Node:
                         f'networks = ["{p.lan}"]'
                         + (f'\nendpoints = ["{endpoint[p.name]}"]' if endpoint[p.name] else "")
                         + (f'\npsk = "{self.name}{p.name}"' if self.psk else ""))
+        if self.library:
+            text.append(f'[suite]\nlibrary = "{self.library.path}"\nsha256 = "{self.library.sha256}"')
         self.file.write_text("\n".join([*text, extra, ""]))
         if self.router:
             self.router.batch(*(f"route replace {p.lan} via 10.{self.number}.255.2" for p in peers))
@@ -100,7 +108,7 @@ class Node:
         os.write(key, self.private + b"".join(name + self.psk for name in names if self.psk))
         with open(self.log, "ab") as log:
             self.process = self.box.popen(
-                *prefix, *start.python("wgpy.cli", "encryptor", "up", self.file, "--foreground", "--key-fd", key),
+                *prefix, *start.python("wgpy.cli", "node", "up", self.file, "--foreground", "--key-fd", key),
                 env=self.environment(), pass_fds=(key,), stdin=subprocess.DEVNULL, stderr=log)
         os.close(key)
 
@@ -116,7 +124,7 @@ class Node:
 
     def command(self, *arguments, **options):
         return self.box.run("env", f"WGPY_RUN_DIR={self.run_dir}",
-                            *start.python("wgpy.cli", "encryptor", *arguments), **options)
+                            *start.python("wgpy.cli", "node", *arguments), **options)
 
     def stop(self) -> None:
         """HostError unless the supervisor ends by itself with status 0."""
@@ -140,7 +148,7 @@ class Node:
         for path in Path("/proc").glob("[0-9]*"):
             try:
                 command = (path / "cmdline").read_bytes().split(b"\0")
-                if command[-3:-1] == [b"wgpy.isolate.room", room.encode()] and self._is_ours(path):
+                if command[-3:-1] == [b"wgpy.rooms.room", room.encode()] and self._is_ours(path):
                     return int(path.name)
             except OSError:
                 continue
@@ -153,6 +161,17 @@ class Node:
         parent = Path("/proc", fields["PPid"], "stat").read_text().rpartition(")")[2].split()[1]
         return numbers[-1] == "1" and len(numbers) == 3 and int(parent) == self.process.pid
 
+    def pid_here(self, room: str) -> int:
+        """Of the process that carries a room's traffic, as this process numbers it."""
+        return self.pid(room)
+
+    def restarts(self, room: str) -> int:
+        """How often it was started anew."""
+        return self.status()["rooms"][room]["restarts"]
+
+    def back(self, room: str) -> None:
+        """Does what a room that starts again waits for."""
+
     # what is done to it
 
     def inside(self, room: str, *command, **options):
@@ -163,20 +182,23 @@ class Node:
         if pid := self.pid(room):
             os.kill(pid, number)
 
-    def lease(self, place: Uplink) -> None:
-        """What a DHCP client does in black when the network gives it another address."""
-        self._black_ip(f"address flush dev {WAN} scope global", *_leased(place))
+    def lease(self, place: Uplink) -> float:
+        """What a DHCP client does in black when the network gives it another address. The
+        seconds in which there may have been none."""
+        return self._black_ip(f"address flush dev {WAN} scope global", *_leased(place))
 
-    def replug(self) -> None:
-        """Another device takes the WAN's place and name, on another network."""
+    def replug(self) -> float:
+        """Another device takes the WAN's place and name, on another network; as lease()."""
         join(self.internet, self.box, names=(f"new-{self.name}", "next0"),
              a_addresses=(f"{self.elsewhere.gateway}/24",))
         self.box.ip("link", "set", "next0", "netns", f"wgpy-{self.name}-black")
-        self._black_ip(f"link set {WAN} down", f"link set {WAN} name old0", f"link set next0 name {WAN}",
-                       f"link set {WAN} up", *_leased(self.elsewhere))
+        return self._black_ip(f"link set {WAN} down", f"link set {WAN} name old0", f"link set next0 name {WAN}",
+                              f"link set {WAN} up", *_leased(self.elsewhere))
 
-    def _black_ip(self, *lines: str) -> None:
+    def _black_ip(self, *lines: str) -> float:
+        began = time.monotonic()
         self.inside("black", "ip", "-batch", "-", input="\n".join(lines) + "\n")
+        return time.monotonic() - began
 
 
 def _leased(place: Uplink) -> tuple[str, ...]:
@@ -184,18 +206,18 @@ def _leased(place: Uplink) -> tuple[str, ...]:
 
 
 class Pair:
-    """Encryptors `a` and `b`. With `routers`, which large mode alone has a use for, LAN
+    """Encryptors `a` and `b`, of these `kinds`. With `routers`, which large mode alone has a use for, LAN
     hosts reach the Internet there, too. Site files and logs go to `directory`. `mtu` of
-    WAN and LAN; the tunnel's is 80 less."""
+    WAN and LAN; the tunnel's is 80 less, or what the tag of the suite of `library` makes it."""
 
     def __init__(self, directory: Path, mode: str = "small", psk: bool = True, routers: bool = False,
-                 mtu: int = 1500):
+                 mtu: int = 1500, library: Library | None = None, kinds: tuple[type[Node], type[Node]] = (Node, Node)):
         need("ip", "nsenter", "unshare", "ping", "nft")
         with ExitStack() as stack:
             self.internet = stack.enter_context(Internet(mtu))
             self.nodes = []
-            for number, name in enumerate("ab", 1):
-                self.nodes.append(Node(name, number, self.internet, mode, Path(directory), routers))
+            for number, (name, kind) in enumerate(zip("ab", kinds, strict=True), 1):
+                self.nodes.append(kind(name, number, self.internet, mode, Path(directory), routers, library))
                 stack.callback(self.nodes[-1].close)
             self._stack = stack.pop_all()
         self.a, self.b = self.nodes

@@ -2,8 +2,8 @@
 `python -I -m wgpy.lab.flood initiations|garbage ADDRESS PORT PUBLIC_KEY RATE SECONDS`.
 
 Initiations carry a valid MAC1, which anyone who knows the public key can compute, and
-nothing else that is valid. Prints a JSON object: datagrams sent, cookie replies and
-responses received, send errors.
+nothing else that is valid. Sends for its time or until SIGTERM and prints a JSON object:
+datagrams sent, cookie replies and responses received, send errors.
 """
 
 import base64
@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import random
+import signal
 import socket
 import sys
 import time
@@ -38,8 +39,10 @@ def main(kind: str, address: str, port: str, key: str, rate: str, seconds: str) 
     out.connect((address, int(port)))
     out.setblocking(False)
     counts = {"sent": 0, "errors": 0, INITIATION: 0, RESPONSE: 0, COOKIE_REPLY: 0}
+    ended: list[int] = []
+    signal.signal(signal.SIGTERM, lambda number, _: ended.append(number))
     began = time.monotonic()
-    while (elapsed := time.monotonic() - began) < float(seconds):
+    while not ended and (elapsed := time.monotonic() - began) < float(seconds):
         if counts["sent"] + counts["errors"] >= elapsed * float(rate):
             time.sleep(0.0005)
         for i in range(BATCH):

@@ -7,6 +7,7 @@ timeout, check)`. Keys go to wg(8) on standard input, never on a command line.
 
 import base64
 import os
+import socket
 import sys
 import time
 from dataclasses import dataclass, field, replace
@@ -14,8 +15,9 @@ from pathlib import Path
 
 from nacl.bindings import crypto_scalarmult_base
 
+from wgpy.config import uapi
 from wgpy.errors import HostError
-from wgpy.lab.netns import cpu_seconds, resident_bytes, wait_until
+from wgpy.lab.netns import Netns, cpu_seconds, resident_bytes, wait_until
 
 
 @dataclass(frozen=True)
@@ -78,6 +80,18 @@ class PeerState:
     handshake: int
     rx_bytes: int
     tx_bytes: int
+
+
+def metrics(ns: Netns, iface: str, patience: float = 5) -> dict[str, int | str]:
+    """What a daemon of ours in the namespace says of itself. OSError."""
+    with socket.socket(socket.AF_UNIX) as s:
+        s.settimeout(patience)
+        s.connect(f"/proc/{ns.pid}/root/run/wireguard/{iface}.sock")
+        s.sendall(f"{uapi.METRICS}\n\n".encode())
+        answer = b""
+        while not answer.endswith(b"\n\n") and (more := s.recv(65536)):
+            answer += more
+    return uapi.parse_metrics(answer.decode())
 
 
 class Tunnel:

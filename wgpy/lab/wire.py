@@ -10,10 +10,11 @@ import threading
 import time
 from dataclasses import dataclass
 
+from wgpy.black.udp import SO_RCVBUFFORCE
+
 ETH_P_ALL = 3
-PACKET_OUTGOING = 4
 _SOL_PACKET, _PACKET_STATISTICS = 263, 6  # packet(7)
-_SO_ATTACH_FILTER, _SO_RCVBUFFORCE, _BPF_RETURN = 26, 33, 6  # socket(7)
+_SO_ATTACH_FILTER, _BPF_RETURN = 26, 6  # socket(7)
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ class Capture:
         self._snap, self._stop, self.missed = snap, False, 0
         with ns.entered():
             self._socket = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM)
-        self._socket.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, 64 << 20)
+        self._socket.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 64 << 20)
         self._socket.bind((link, ETH_P_ALL))
         self._socket.settimeout(0.05)
         self._thread = threading.Thread(target=self._read, daemon=True)
@@ -97,7 +98,7 @@ class Capture:
                 if self._stop:
                     return
                 continue
-            if seen := parse(packet, address[2] == PACKET_OUTGOING, time.monotonic()):
+            if seen := parse(packet, address[2] == socket.PACKET_OUTGOING, time.monotonic()):
                 self._seen.append(seen)
 
     def frames(self, *kinds: int) -> list[Seen]:

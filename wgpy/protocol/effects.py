@@ -3,6 +3,9 @@ in order (see wgpy.crypto.apply)."""
 
 from dataclasses import dataclass, field
 
+from wgpy.events import Kind, Reject
+from wgpy.notices import Endpoint
+
 
 @dataclass(frozen=True, slots=True)
 class SendToPeer:
@@ -29,7 +32,7 @@ class AwaitResponse:
 class SetEndpoint:
     """An authenticated handshake message came from here: the peer roams."""
     peer: bytes
-    endpoint: tuple
+    endpoint: Endpoint
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +67,8 @@ class PurgeStaged:
 
 @dataclass(frozen=True, slots=True)
 class SendKeepalive:
+    """Send an empty packet with the current keypair. Without one it waits, and the plane asks
+    for a key; where packets wait already, these do as well."""
     peer: bytes
 
 
@@ -88,13 +93,11 @@ class Rearm:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Something an operator may want to know; `kind` is a fixed word, `peer` may be
-    None. Kinds: handshake-sent, handshake-complete, handshake-given-up, under-load,
-    load-over, rejected (with `reason`), stamps-back (of the peer's initiations, once until
-    one is accepted)."""
-    kind: str
+    """Something an operator may want to know. REJECTED has a `reason`; STAMPS_BACK comes once,
+    until an initiation of the peer is accepted."""
+    kind: Kind
     peer: bytes | None = None
-    reason: str = ""
+    reason: Reject | None = None
 
 
 Effect = (SetPublicKey | SendToPeer | AwaitResponse | SetEndpoint | ClearSource | InstallKeypair | FlushStaged

@@ -8,6 +8,8 @@ Owner = TypeVar("Owner")
 
 
 class IndexTable(Generic[Owner]):
+    """Owner by index; `entropy(4)` gives four unpredictable bytes."""
+
     def __init__(self, entropy: Callable[[int], bytes]):
         self._entropy = entropy
         self._owner: dict[int, Owner] = {}
@@ -21,9 +23,11 @@ class IndexTable(Generic[Owner]):
                 return index
 
     def get(self, index: int) -> Owner | None:
+        """None for an index that was never given out, or was freed."""
         return self._owner.get(index)
 
     def free(self, index: int) -> None:
+        """No-op for an index that nobody has."""
         self._owner.pop(index, None)
 
     def __len__(self) -> int:

@@ -6,6 +6,7 @@ from wgpy.errors import WgpyError
 
 
 class Header(NamedTuple):
+    """Of an IP packet; addresses are 4 or 16 bytes."""
     source: bytes
     destination: bytes
     total: int          # as the header says; may exceed what is there
@@ -22,6 +23,31 @@ def parse(packet: bytes) -> Header | None:
     if version == 6 and len(packet) >= 40:
         return Header(packet[8:24], packet[24:40], 40 + int.from_bytes(packet[4:6], "big"))
     return None
+
+
+class Udp(NamedTuple):
+    """Of an inner packet that is UDP: what wgpy.protocol.loops compares with datagrams of
+    ours."""
+    destination: bytes
+    port: int           # of the destination
+    payload: bytes      # as far as the IP header says; of a first fragment, what it has
+
+
+def udp(packet: bytes) -> Udp | None:
+    """Of a well-formed packet; None unless a UDP header follows the IP header at once, or in
+    IPv6 the header of a first fragment."""
+    header = parse(packet)
+    if header is None:
+        return None
+    rest, kind, offset = packet[40:header.total], packet[6], 0
+    if packet[0] >> 4 == 4:
+        rest, kind = packet[(packet[0] & 15) * 4:header.total], packet[9]
+        offset = int.from_bytes(packet[6:8], "big") & 0x1FFF
+    elif kind == 44 and len(rest) >= 8:
+        kind, offset, rest = rest[0], int.from_bytes(rest[2:4], "big") >> 3, rest[8:]
+    if kind != 17 or offset or len(rest) < 8:
+        return None
+    return Udp(header.destination, int.from_bytes(rest[2:4], "big"), rest[8:])
 
 
 def ecn(packet: bytes) -> int:
@@ -71,20 +97,25 @@ class AllowedIPs:
         return len(address), cidr, int.from_bytes(address, "big") >> (8 * len(address) - cidr)
 
     def insert(self, address: bytes, cidr: int, owner: int) -> None:
+        """Takes the prefix from whoever has it. ValueError for what is none, WgpyError beyond
+        the limit."""
         key = self._key(address, cidr)
         if key not in self._owner and len(self._owner) >= self._limit:
             raise WgpyError(f"more than {self._limit} allowed IPs")
         self._owner[key] = owner
 
     def remove(self, address: bytes, cidr: int, owner: int) -> None:
+        """No-op for a prefix that is not the owner's. ValueError for what is none."""
         key = self._key(address, cidr)
         if self._owner.get(key) == owner:
             del self._owner[key]
 
     def remove_owner(self, owner: int) -> None:
+        """With all its prefixes."""
         self._owner = {k: o for k, o in self._owner.items() if o != owner}
 
     def lookup(self, address: bytes) -> int | None:
+        """Owner of the longest prefix that holds the address; None if none does."""
         bits = 8 * len(address)
         for cidr in range(bits, -1, -1):
             owner = self._owner.get((len(address), cidr, int.from_bytes(address, "big") >> (bits - cidr)))
@@ -96,5 +127,7 @@ class AllowedIPs:
         return len(self._owner)
 
     def of(self, owner: int) -> list[tuple[bytes, int]]:
+        """(address, cidr) of each prefix of the owner, host bits zero; IPv4 first, then by
+        length."""
         return [((network << (8 * size - cidr)).to_bytes(size, "big"), cidr)
                 for (size, cidr, network), o in sorted(self._owner.items()) if o == owner]

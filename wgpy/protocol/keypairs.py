@@ -15,12 +15,15 @@ class ReplayWindow:
         self._seen: set[int] = set()
 
     def admits(self, counter: int) -> bool:
+        """May a packet with this counter be opened? It is not marked before its tag was
+        right."""
         if counter >= REJECT_AFTER_MESSAGES:
             return False
         return counter >= self._next or (self._next - 1 - counter <= WINDOW
                                          and counter not in self._seen)
 
     def mark(self, counter: int) -> None:
+        """The counter was authenticated."""
         self._next = max(self._next, counter + 1)
         self._seen.add(counter)
         if len(self._seen) > 2 * WINDOW:
@@ -28,8 +31,11 @@ class ReplayWindow:
 
 
 class Keypair:
-    def __init__(self, local: int, remote: int, initiator: bool, send_key: bytes,
-                 receive_key: bytes, birth: int):
+    """The two keys of a session, copied, and what they were used for. `local`
+    is our receiver index, `remote` the peer's; `birth` is ns of CLOCK_BOOTTIME."""
+
+    def __init__(self, local: int, remote: int, initiator: bool, send_key: bytes | bytearray,
+                 receive_key: bytes | bytearray, birth: int):
         self.local, self.remote, self.initiator, self.birth = local, remote, initiator, birth
         self.send_key, self.receive_key = bytearray(send_key), bytearray(receive_key)
         self.counter = 0
@@ -38,12 +44,15 @@ class Keypair:
         self.lastminute_raised = False
 
     def expired(self, now: int) -> bool:
+        """Reject-After-Time has come: neither sends nor receives any more."""
         return now >= self.birth + REJECT_AFTER_TIME
 
     def can_send(self, now: int) -> bool:
+        """Not expired, and Reject-After-Messages is not reached."""
         return not self.expired(now) and self.counter < REJECT_AFTER_MESSAGES
 
     def wipe(self) -> None:
+        """Overwrites both keys with zeros."""
         wipe(self.send_key, self.receive_key)
 
 
@@ -56,6 +65,7 @@ class Keypairs:
         self.next: Keypair | None = None
 
     def live(self) -> list[Keypair]:
+        """Those that receive."""
         return [k for k in (self.current, self.previous, self.next) if k is not None]
 
     def add(self, new: Keypair) -> list[Keypair]:
@@ -67,22 +77,19 @@ class Keypairs:
             self.current, self.previous, self.next = new, self.next, None
         else:
             self.current, self.previous = new, self.current
-        return self._fallen(before)
+        kept = self.live()
+        return [k for k in before if k not in kept]
 
-    def confirm(self, used: Keypair) -> list[Keypair] | None:
-        """The next keypair authenticated a packet: it becomes current. None when
-        `used` is not the next one."""
+    def confirm(self, used: Keypair) -> bool:
+        """A keypair authenticated a packet: the next one becomes current. None falls out,
+        for while there is a next one there is no previous one."""
         if used is not self.next:
-            return None
-        before = self.live()
+            return False
         self.current, self.previous, self.next = used, self.current, None
-        return self._fallen(before)
+        return True
 
     def remove(self, old: Keypair) -> None:
+        """Whichever place it has; no-op for one that fell out."""
         for place in ("current", "previous", "next"):
             if getattr(self, place) is old:
                 setattr(self, place, None)
-
-    def _fallen(self, before: list[Keypair]) -> list[Keypair]:
-        kept = self.live()
-        return [k for k in before if k not in kept]

@@ -9,17 +9,27 @@ overwritten when it is over, but copies that passed through calls stay in freed 
 until the allocator reuses it.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
+from wgpy.errors import WgpyError
+from wgpy.events import Reject
 from wgpy.protocol.messages import Initiation, Response
 from wgpy.suite import Suite
 
+_DRAWS = 128  # a suite that refuses so many is broken: of a curve's order, a draw is good at least every other time
+
 
 class Refused(Exception):
-    """A message that is not acceptable; the argument is the reason to count."""
+    """A message that is not acceptable; `reason` is counted."""
+
+    def __init__(self, reason: Reject):
+        super().__init__(reason)
+        self.reason = reason
 
 
 def wipe(*secrets: bytearray) -> None:
+    """Overwrites each with zeros, in place."""
     for secret in secrets:
         secret[:] = bytes(len(secret))
 
@@ -35,9 +45,11 @@ class InFlight:
         self._hash = transcript
 
     def secrets(self) -> tuple[bytes, bytes, bytes]:
+        """Ephemeral private key, chaining key and transcript hash, for Noise.finish."""
         return bytes(self._ephemeral), bytes(self._chain), self._hash
 
     def wipe(self) -> None:
+        """When the response came, or none is awaited any more."""
         wipe(self._ephemeral, self._chain)
 
 
@@ -51,6 +63,7 @@ class Claim(NamedTuple):
 
 
 class SessionKeys(NamedTuple):
+    """Of the suite's AEAD, as this side uses them. Whoever takes them wipes them."""
     send: bytearray
     receive: bytearray
 
@@ -66,28 +79,41 @@ class Noise:
         self.public: bytes | None = None
 
     def set_private_key(self, private: bytes | None) -> None:
+        """The one before is overwritten. None: no handshake is possible. WgpyError, with
+        nothing changed, for what is no private key of the suite."""
+        public = None if private is None else self._suite.public(private)
+        if private is not None and public is None:
+            raise WgpyError(f"not a private key of suite {self._suite.name}")
         wipe(self._private)
-        self._private, self.public = bytearray(private or b""), None
-        if private is not None:
-            self.public = self._suite.public(private)
-            self._own_hash = self._suite.hash(self._prologue + self.public)
+        self._private, self.public = bytearray(private or b""), public
+        if public is not None:
+            self._own_hash = self._suite.hash(self._prologue + public)
 
     def static_static(self, peer: bytes) -> bytes | None:
         """The secret of the two static keys, None when it does not exist: no private
         key, or a public key of low order."""
         return self._suite.dh(bytes(self._private), peer) if self._private else None
 
+    def ephemeral(self, entropy: Callable[[int], bytes]) -> bytes:
+        """A new private key for one handshake. WgpyError when the suite takes no bytes for one."""
+        for _ in range(_DRAWS):
+            private = self._suite.private(entropy(self._suite.entropy_size))
+            if private is not None:
+                return private
+        raise WgpyError(f"suite {self._suite.name} makes no private key of {_DRAWS} draws")
+
     def initiate(self, peer: bytes, ss: bytes, index: int, ephemeral: bytes,
                  timestamp: bytes) -> tuple[Initiation, InFlight]:
         """-> e, es, s, ss, {timestamp}. Raises Refused for a low-order peer key."""
         s = self._suite
-        e = s.public(ephemeral)
+        assert self.public is not None  # without a key there is no ss
+        e = self._public(ephemeral)
         chain, = s.kdf(self._chain, e, 1)
         transcript = s.hash(s.hash(self._prologue + peer) + e)
-        chain, key = s.kdf(chain, self._dh(ephemeral, peer), 2)
+        chain, key = self._mix(chain, self._dh(ephemeral, peer))
         static = s.seal(key, 0, self.public, transcript)
         transcript = s.hash(transcript + static)
-        chain, key = s.kdf(chain, ss, 2)
+        chain, key = self._mix(chain, ss)
         sealed = s.seal(key, 0, timestamp, transcript)
         transcript = s.hash(transcript + sealed)
         return Initiation(index, e, static, sealed), InFlight(index, ephemeral, chain, transcript)
@@ -97,19 +123,19 @@ class Noise:
         s = self._suite
         transcript = s.hash(self._own_hash + message.ephemeral)
         chain, = s.kdf(self._chain, message.ephemeral, 1)
-        chain, key = s.kdf(chain, self._dh(bytes(self._private), message.ephemeral), 2)
+        chain, key = self._mix(chain, self._dh(bytes(self._private), message.ephemeral))
         static = s.open(key, 0, message.static, transcript)
         if static is None:
-            raise Refused("static")
+            raise Refused(Reject.STATIC)
         return Claim(static, message, chain, s.hash(transcript + message.static))
 
     def prove(self, claim: Claim, ss: bytes) -> tuple[bytes, Claim]:
         """Opens the timestamp: the initiator is who it claims. Raises Refused."""
         s = self._suite
-        chain, key = s.kdf(claim.chain, ss, 2)
+        chain, key = self._mix(claim.chain, ss)
         timestamp = s.open(key, 0, claim.message.timestamp, claim.transcript)
         if timestamp is None:
-            raise Refused("timestamp")
+            raise Refused(Reject.TIMESTAMP)
         transcript = s.hash(claim.transcript + claim.message.timestamp)
         return timestamp, claim._replace(chain=chain, transcript=transcript)
 
@@ -117,16 +143,15 @@ class Noise:
                 payload: bytes = b"") -> tuple[Response, SessionKeys]:
         """<- e, ee, se, psk, {}. Raises Refused for a low-order key."""
         s = self._suite
-        e = s.public(ephemeral)
+        e = self._public(ephemeral)
         chain, = s.kdf(proven.chain, e, 1)
         transcript = s.hash(proven.transcript + e)
         chain, = s.kdf(chain, self._dh(ephemeral, proven.message.ephemeral), 1)
         chain, = s.kdf(chain, self._dh(ephemeral, proven.static), 1)
         chain, tau, key = s.kdf(chain, psk, 3)
-        empty = s.seal(key, 0, payload, s.hash(transcript + tau))
-        receive, send = s.kdf(chain, b"", 2)
-        return (Response(index, proven.message.sender, e, empty),
-                SessionKeys(bytearray(send), bytearray(receive)))
+        empty = s.seal(key[:s.key_size], 0, payload, s.hash(transcript + tau))
+        receive, send = self._split(chain)
+        return Response(index, proven.message.sender, e, empty), SessionKeys(send, receive)
 
     def finish(self, flight: InFlight, message: Response, psk: bytes) -> SessionKeys:
         """The initiator's end. Raises Refused and changes nothing when the response
@@ -138,13 +163,28 @@ class Noise:
         chain, = s.kdf(chain, self._dh(ephemeral, message.ephemeral), 1)
         chain, = s.kdf(chain, self._dh(bytes(self._private), message.ephemeral), 1)
         chain, tau, key = s.kdf(chain, psk, 3)
-        if s.open(key, 0, message.empty, s.hash(transcript + tau)) is None:
-            raise Refused("response")
-        send, receive = s.kdf(chain, b"", 2)
-        return SessionKeys(bytearray(send), bytearray(receive))
+        if s.open(key[:s.key_size], 0, message.empty, s.hash(transcript + tau)) is None:
+            raise Refused(Reject.RESPONSE)
+        return SessionKeys(*self._split(chain))
+
+    def _mix(self, chain: bytes, secret: bytes) -> tuple[bytes, bytes]:
+        """The next chaining key, and a key of the AEAD."""
+        chain, key = self._suite.kdf(chain, secret, 2)
+        return chain, key[:self._suite.key_size]
+
+    def _split(self, chain: bytes) -> tuple[bytearray, bytearray]:
+        """Keys of the initiator's packets, and of the responder's."""
+        first, second = self._suite.kdf(chain, b"", 2)
+        return bytearray(first[:self._suite.key_size]), bytearray(second[:self._suite.key_size])
+
+    def _public(self, private: bytes) -> bytes:
+        public = self._suite.public(private)
+        if public is None:
+            raise Refused(Reject.ZERO_DH)
+        return public
 
     def _dh(self, private: bytes, public: bytes) -> bytes:
         shared = self._suite.dh(private, public)
         if shared is None:
-            raise Refused("zero-dh")
+            raise Refused(Reject.ZERO_DH)
         return shared

@@ -6,10 +6,10 @@ from wgpy.constants import REKEY_TIMEOUT, SECOND
 from wgpy.protocol import tai64n
 from wgpy.protocol.cookies import CookieJar
 from wgpy.protocol.noise import InFlight, wipe
-from wgpy.suite import Suite
+from wgpy.suite import PSK_SIZE, Suite
 
 NEVER = -(1 << 62)  # earlier than any CLOCK_BOOTTIME by more than any interval
-NO_PSK = bytes(32)
+NO_PSK = bytes(PSK_SIZE)
 AHEAD = 300 * SECOND  # a clock by less is not called wrong; an encryptor stamps up to 120 s ahead
 
 
@@ -42,7 +42,6 @@ class Peer:
         self.initiation_heard = NEVER
 
         self.expiry: dict[int, int] = {}  # local index of a keypair -> when to wipe it
-        self.unreported: int | None = None  # newest of them, until the plane shows it
         self.usable_since = NEVER         # when the newest session could be sent with
 
         self.handshake_sent = NEVER       # initiation or response
@@ -57,7 +56,7 @@ class Peer:
         return bytes(self._psk)
 
     @preshared_key.setter
-    def preshared_key(self, psk: bytes | None) -> None:
+    def preshared_key(self, psk: bytes | bytearray | None) -> None:
         self._psk[:] = psk or NO_PSK
 
     @property
@@ -94,10 +93,13 @@ class Peer:
         return self.handshake_sent + REKEY_TIMEOUT
 
     def set_static_static(self, ss: bytes | None) -> None:
+        """Noise.static_static of the peer; the one before is overwritten. None: no handshake is
+        possible with this peer."""
         wipe(self.ss)
         self.ss = bytearray(ss or b"")
 
     def wipe(self) -> None:
+        """Overwrites all secrets; the peer is not used any more."""
         wipe(self._psk, self.ss)
         if self.flight:
             self.flight.wipe()

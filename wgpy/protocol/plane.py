@@ -1,5 +1,6 @@
-"""The data plane in pure Python: the executable specification of wgpy._fast.plane,
-with the same interface, for the simulator and for differential tests. Naive but exact.
+"""The data plane in pure Python: the executable specification of wgpy._fast.plane, with the
+same interface (wgpy.protocol.interface), for the simulator and for differential tests. Naive
+but exact.
 
 Where the C plane has pumps, this one has seal(), open() and pull() of its own; each
 takes the time that a pump would have stamped. It sends no ICMP.
@@ -15,60 +16,50 @@ from wgpy.constants import (
     DEFAULT_MTU,
     HANDSHAKE_TOS,
     KEEPALIVE_TIMEOUT,
+    PLANE_PEERS,
+    PLANE_PREFIXES,
     REJECT_AFTER_TIME,
     REKEY_AFTER_MESSAGES,
     REKEY_AFTER_TIME,
     REKEY_TIMEOUT,
     STAGED_PACKETS,
-    TRANSPORT_OVERHEAD,
 )
 from wgpy.errors import WgpyError
-from wgpy.notices import Activity, Endpoint, PeerStats
-from wgpy.protocol import inner, messages
+from wgpy.notices import Activity, Endpoint, Notice, PeerStats
+from wgpy.protocol import inner, interface, loops, messages
 from wgpy.protocol.admission import Admission, Message
 from wgpy.protocol.inner import AllowedIPs
-from wgpy.protocol.keypairs import Keypair, Keypairs
-from wgpy.suite import get
+from wgpy.protocol.keypairs import Keypair
+from wgpy.protocol.plane_peer import PlanePeer
+from wgpy.suite import Suite, get
 
 REKEY_RECEIVE_AGE = REJECT_AFTER_TIME - KEEPALIVE_TIMEOUT - REKEY_TIMEOUT
-_TRANSPORT = b"\x04\0\0\0"
 _KEEPALIVE, _FLUSH = 1, 2
 
 
 class Sent(NamedTuple):
+    """A datagram that leaves: `slot` is None for a cookie reply, `tos` the whole DS field."""
     slot: int | None
     endpoint: Endpoint
     datagram: bytes
     tos: int
 
 
-class _Peer:
-    def __init__(self) -> None:
-        self.keys = Keypairs()
-        self.endpoint: Endpoint | None = None
-        self.staged: deque[bytes] = deque()
-        self.armed = 0
-        self.wants = 0
-        self.asked: int | None = None
-        self.awaited: int | None = None
-        self.answers = 0
-        self.unanswered_since = self.unacknowledged_since = 0
-        self.last_data_received = self.last_received = self.last_sent = 0
-        self.rx_bytes = self.tx_bytes = self.rx_packets = self.tx_packets = 0
+class Plane(interface.Plane):
+    """What each method of the interface does stands there."""
 
-
-class Plane:
     notice_fd = -1
     aead = "python"
 
-    def __init__(self, *, entropy: Callable[[int], bytes], max_peers: int = 1024, max_prefixes: int = 131072, queues: int = 1,
-                 aead: str | None = None, transport: int = 1, mtu: int = DEFAULT_MTU) -> None:
-        self._suite = get()
-        if aead not in (None, "auto", self.aead) or transport != self._suite.transport:
-            raise ValueError(f"no AEAD {aead!r} for transport {transport}")
-        self.mtu = mtu
-        self._max_peers = max_peers
-        self._peers: dict[int, _Peer] = {}
+    def __init__(self, *, entropy: Callable[[int], bytes], max_peers: int = PLANE_PEERS,
+                 max_prefixes: int = PLANE_PREFIXES, queues: int = 1, aead: str | None = None, suite: Suite | None = None,
+                 mtu: int = DEFAULT_MTU) -> None:
+        self._suite = suite or get()
+        self._layout = messages.Layout(self._suite)
+        if aead not in (None, "auto", self.aead):
+            raise ValueError(f"no AEAD {aead!r}")
+        self.mtu, self._max_peers = mtu, max_peers
+        self._peers: dict[int, PlanePeer] = {}
         self._index: dict[int, tuple[int, Keypair]] = {}
         self._ips = AllowedIPs(max_prefixes)
         self._notices: dict[int, int] = {}
@@ -85,7 +76,7 @@ class Plane:
         slot = next((s for s in range(self._max_peers) if s not in self._peers), None)
         if slot is None:
             raise WgpyError(f"more than {self._max_peers} peers")
-        self._peers[slot] = _Peer()
+        self._peers[slot] = PlanePeer()
         return slot
 
     def remove_peer(self, slot: int) -> None:
@@ -100,6 +91,8 @@ class Plane:
 
     def set_endpoint(self, slot: int, endpoint: Endpoint | None) -> None:
         self._peers[slot].endpoint = endpoint
+        if endpoint is not None:
+            self._admission.know(endpoint)
 
     def endpoint(self, slot: int) -> Endpoint | None:
         return self._peers[slot].endpoint
@@ -128,33 +121,36 @@ class Plane:
     # keypairs
 
     def install(self, slot: int, *, local_index: int, remote_index: int, send_key: bytes | bytearray,
-                receive_key: bytes | bytearray, initiator: bool, now: int) -> None:
+                receive_key: bytes | bytearray, initiator: bool, now: int) -> list[int]:
         peer = self._peers[slot]
         new = Keypair(local_index, remote_index, initiator, send_key, receive_key, now)
-        self._destroy(peer, peer.keys.add(new))
+        freed = self._destroy(peer, peer.keys.add(new))
         self._index[local_index] = slot, new
         peer.asked = None
         if peer.awaited == local_index:
             peer.awaited = None
         # the handshake was heard from the peer and answered
         peer.unanswered_since = peer.unacknowledged_since = 0
+        return freed
 
     def live_indices(self, slot: int) -> list[int]:
         return [k.local for k in self._peers[slot].keys.live()]
 
-    def expire(self, slot: int, now: int) -> None:
+    def expire(self, slot: int, now: int) -> list[int]:
         peer = self._peers[slot]
-        self._destroy(peer, [k for k in peer.keys.live() if k.expired(now)])
+        return self._destroy(peer, [k for k in peer.keys.live() if k.expired(now)])
 
-    def wipe(self, slot: int) -> None:
+    def wipe(self, slot: int) -> list[int]:
         peer = self._peers[slot]
-        self._destroy(peer, peer.keys.live())
+        return self._destroy(peer, peer.keys.live())
 
-    def _destroy(self, peer: _Peer, keypairs: list[Keypair]) -> None:
+    def _destroy(self, peer: PlanePeer, keypairs: list[Keypair]) -> list[int]:
+        """Answers which indices are free."""
         for keypair in keypairs:
             peer.keys.remove(keypair)
             del self._index[keypair.local]
             keypair.wipe()
+        return [keypair.local for keypair in keypairs]
 
     # effects down, carried out by pull()
 
@@ -178,17 +174,21 @@ class Plane:
         if slot is not None:
             self._peers[slot].tx_bytes += len(datagram)
 
+    def received(self, slot: int, octets: int) -> None:
+        self._peers[slot].rx_bytes += octets
+
     def await_response(self, slot: int, index: int | None) -> None:
         self._peers[slot].awaited, self._peers[slot].answers = index, ANSWERS
 
     # notices up
 
-    def notices(self) -> list[tuple[int, int]]:
-        raised, self._notices = list(self._notices.items()), {}
-        return raised
+    def notices(self) -> list[Notice]:
+        raised, self._notices = self._notices, {}
+        return [Notice(slot, bits, self._peers[slot].promoted if bits & notices.CONFIRMED else None)
+                for slot, bits in raised.items()]
 
     def handshakes(self, limit: int = 64) -> list[tuple[bytes, Endpoint]]:
-        return self._admission.take(limit)
+        return [(m.datagram, m.source) for m in self._admission.take(limit)]
 
     @property
     def handshake_depth(self) -> int:
@@ -226,6 +226,9 @@ class Plane:
             self._drops["malformed_ip"] += 1
             return []
         slot = self._ips.lookup(ip.destination)
+        if loops.closes(packet, self._peers, slot, now):
+            self._drops["routing_loop"] += 1
+            return []
         if slot is None:
             self._drops["no_peer"] += 1
             return []
@@ -261,7 +264,7 @@ class Plane:
                 out += self._resume(slot, peer, now)
         return out
 
-    def _resume(self, slot: int, peer: _Peer, now: int) -> list[Sent]:
+    def _resume(self, slot: int, peer: PlanePeer, now: int) -> list[Sent]:
         out = []
         while peer.staged:
             key = peer.keys.current
@@ -274,14 +277,15 @@ class Plane:
             if peer.endpoint is None:
                 self._drops["no_endpoint"] += 1
             else:
-                out.append(self._seal_one(slot, peer, key, packet, now))
+                out.append(self._seal_one(slot, peer, peer.endpoint, key, packet, now))
         return out
 
-    def _seal_one(self, slot: int, peer: _Peer, key: Keypair, packet: bytes, now: int) -> Sent:
+    def _seal_one(self, slot: int, peer: PlanePeer, endpoint: Endpoint, key: Keypair, packet: bytes,
+                  now: int) -> Sent:
         padded = min((len(packet) + 15) & ~15, max(self.mtu, len(packet)))
         counter, key.counter = key.counter, key.counter + 1
         sealed = self._suite.seal(bytes(key.send_key), counter, packet.ljust(padded, b"\0"), b"")
-        datagram = b"".join((_TRANSPORT, key.remote.to_bytes(4, "little"),
+        datagram = b"".join((messages.TRANSPORT, key.remote.to_bytes(4, "little"),
                              counter.to_bytes(8, "little"), sealed))
         peer.tx_bytes += len(datagram)
         peer.tx_packets += 1
@@ -293,11 +297,11 @@ class Plane:
             if key.rekey_raised is None or now - key.rekey_raised >= REKEY_TIMEOUT:
                 key.rekey_raised = now
                 self._raise(slot, notices.REKEY_SEND)
-        return Sent(slot, peer.endpoint, datagram, inner.ecn(packet))
+        return Sent(slot, endpoint, datagram, inner.ecn(packet))
 
     def open(self, datagram: bytes, source: Endpoint, now: int, tos: int = 0) -> list[bytes]:
         """One datagram from the UDP socket; returns the IP packet for the TUN, if any."""
-        if datagram[:4] != _TRANSPORT:
+        if datagram[:4] != messages.TRANSPORT:
             refused = self._judge(Message(bytes(datagram), source), now)
             if refused is not None:
                 self._drops[refused] += 1
@@ -320,7 +324,7 @@ class Plane:
         return [admitted]
 
     def _judge(self, message: Message, now: int) -> str | None:
-        kind = messages.kind_of(message.datagram)
+        kind = self._layout.kind_of(message.datagram)
         if kind is None:
             return "malformed_message"
         if kind == messages.INITIATION:
@@ -332,7 +336,7 @@ class Plane:
         return self._admission.judge(message, now, known, awaited)
 
     def _authenticate(self, datagram: bytes, now: int) -> tuple[int, Keypair, bytes] | str:
-        if len(datagram) < TRANSPORT_OVERHEAD:
+        if len(datagram) < self._layout.overhead:
             return "malformed_message"
         found = self._index.get(int.from_bytes(datagram[4:8], "little"))
         if found is None:
@@ -343,26 +347,26 @@ class Plane:
         counter = int.from_bytes(datagram[8:16], "little")
         if not key.window.admits(counter):
             return "replayed"
-        packet = self._suite.open(bytes(key.receive_key), counter, datagram[16:], b"")
+        packet = self._suite.open(bytes(key.receive_key), counter, datagram[messages.TRANSPORT_HEADER:], b"")
         if packet is None:
             return "bad_tag"
         key.window.mark(counter)
         return slot, key, packet
 
-    def _confirm(self, slot: int, peer: _Peer, key: Keypair) -> None:
-        fallen = peer.keys.confirm(key)
-        if fallen is not None:
-            self._destroy(peer, fallen)
+    def _confirm(self, slot: int, peer: PlanePeer, key: Keypair) -> None:
+        if peer.keys.confirm(key):
+            peer.promoted = key.local
             peer.asked = None
             peer.wants |= _FLUSH
             self._raise(slot, notices.CONFIRMED)
 
-    def _follow(self, slot: int, peer: _Peer, source: Endpoint) -> None:
+    def _follow(self, slot: int, peer: PlanePeer, source: Endpoint) -> None:
         if peer.endpoint is None or peer.endpoint[:2] != source[:2]:
+            self._admission.know(source)
             self._raise(slot, notices.ROAMED)
         peer.endpoint = source
 
-    def _note_received(self, slot: int, peer: _Peer, key: Keypair, packet: bytes, size: int,
+    def _note_received(self, slot: int, peer: PlanePeer, key: Keypair, packet: bytes, size: int,
                        now: int) -> None:
         peer.rx_bytes += size
         peer.rx_packets += 1

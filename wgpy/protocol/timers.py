@@ -6,6 +6,10 @@ from collections.abc import Iterator
 from enum import Enum
 from typing import NamedTuple
 
+from wgpy.constants import KEEPALIVE_TIMEOUT, REKEY_TIMEOUT
+
+UNANSWERED_TIME = KEEPALIVE_TIMEOUT + REKEY_TIMEOUT
+
 
 class Instant(NamedTuple):
     """One reading of both clocks, ns: CLOCK_BOOTTIME for everything that lasts,
@@ -15,6 +19,7 @@ class Instant(NamedTuple):
 
 
 class Reason(Enum):
+    """What each waits for, who arms it and who disarms it: wgpy.protocol.deadlines."""
     INITIATE = "an initiation is wanted and allowed again"
     RETRANSMIT = "no response to the initiation"
     UNANSWERED = "data sent and nothing heard back"
@@ -28,8 +33,9 @@ WANT_ACTIVITY = frozenset((Reason.UNANSWERED, Reason.PASSIVE_KEEPALIVE, Reason.P
 
 
 class Deadline(NamedTuple):
+    """Of one peer, by its public key."""
     at: int              # ns of CLOCK_BOOTTIME
-    peer: bytes | None
+    peer: bytes
     reason: Reason
 
 
@@ -38,11 +44,11 @@ class Timers:
     heap, to be passed over when it comes up."""
 
     def __init__(self) -> None:
-        self._at: dict[tuple[bytes | None, Reason], int] = {}
-        self._heap: list[tuple[int, int, bytes | None, Reason]] = []
+        self._at: dict[tuple[bytes, Reason], int] = {}
+        self._heap: list[tuple[int, int, bytes, Reason]] = []
         self._serial = 0
 
-    def arm(self, peer: bytes | None, reason: Reason, at: int) -> None:
+    def arm(self, peer: bytes, reason: Reason, at: int) -> None:
         """Sets the deadline, in place of an earlier or later one."""
         if self._at.get((peer, reason)) == at:
             return
@@ -53,17 +59,21 @@ class Timers:
             self._heap = [e for e in self._heap if self._is_live(e)]
             heapq.heapify(self._heap)
 
-    def disarm(self, peer: bytes | None, *reasons: Reason) -> None:
+    def disarm(self, peer: bytes, *reasons: Reason) -> None:
+        """No-op for what is not armed."""
         for reason in reasons:
             self._at.pop((peer, reason), None)
 
     def forget(self, peer: bytes) -> None:
+        """All deadlines of the peer."""
         self.disarm(peer, *Reason)
 
-    def at(self, peer: bytes | None, reason: Reason) -> int | None:
+    def at(self, peer: bytes, reason: Reason) -> int | None:
+        """ns of CLOCK_BOOTTIME; None when it is not armed."""
         return self._at.get((peer, reason))
 
     def earliest(self) -> Deadline | None:
+        """None when nothing is armed. It may have come already."""
         while self._heap:
             if self._is_live(self._heap[0]):
                 at, _, peer, reason = self._heap[0]
@@ -82,5 +92,5 @@ class Timers:
                     yield Deadline(at, peer, reason)
                 places += (2 * i + 1, 2 * i + 2)
 
-    def _is_live(self, entry: tuple[int, int, bytes | None, Reason]) -> bool:
+    def _is_live(self, entry: tuple[int, int, bytes, Reason]) -> bool:
         return self._at.get(entry[2:]) == entry[0]

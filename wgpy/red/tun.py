@@ -52,7 +52,12 @@ class Tun:
         the caller closes it (it keeps the namespace alive). Linux 5.2; OSError."""
         return fcntl.ioctl(self.fd, TUNGETDEVNETNS)
 
+    def copies(self) -> tuple[dict[str, bool], dict[str, int]]:
+        """Options for red, and a new descriptor by its name."""
+        return {"merge_tcp": self.merge_tcp, "merge_udp": self.merge_udp}, {"tun": os.dup(self.fd)}
+
     def close(self) -> None:
+        """Idempotent. Without another descriptor the interface is gone."""
         if self._device is not None:
             self._device.close()
         elif self.fd >= 0:
@@ -83,7 +88,7 @@ def create(name: str, mtu: int = DEFAULT_MTU) -> Tun:
     except OSError as e:
         if device is not None:
             device.close()
-        raise HostError(f"{name}: {_REMEDY.get(e.errno, e.strerror or e.args[0])}") from None
+        raise HostError(f"{name}: {_REMEDY.get(e.errno or 0, e.strerror or e.args[0])}") from None
     tun = _ready(device.fileno())
     tun._device = device
     return tun

@@ -3,15 +3,15 @@
 A ring carries trains one way. It is two areas, each written by one side only: the
 producer's (header, indices, descriptors, arena) and the consumer's (one page). They
 are two memfds, or the two parts of one region. All integers are little-endian, u32.
-`python -I -m wgpy.ring.layout` prints ring_layout.h.
+`python -I -m wgpy.ring.layout` prints _fast/c/ring/layout.h.
 """
 
 PAGE = 4096
 LINE = 64
 
 MAGIC = 0x77_67_72_31  # "wgr1"
-VERSION = 2
-DESCRIPTORS = 256      # a power of two
+VERSION = 3
+DESCRIPTORS = 1024     # a power of two
 DESCRIPTOR_SIZE = 64
 RECORD_PACKETS = 256   # packets in one record at most
 RECORD_BYTES = 128 * 1024  # of packets in one record, each rounded up to 16
@@ -53,6 +53,7 @@ def arena_size(producer_size: int) -> int:
 
 
 def header() -> str:
+    """The text of _fast/c/ring/layout.h."""
     names = {
         "RING_MAGIC": MAGIC, "RING_VERSION": VERSION, "RING_DESCRIPTORS": DESCRIPTORS,
         "RING_DESCRIPTOR_SIZE": DESCRIPTOR_SIZE, "RING_RECORD_PACKETS": RECORD_PACKETS,
