@@ -1,6 +1,7 @@
 """Programs of the host that a test cannot do without."""
 
 import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,19 @@ def need(*programs: str) -> None:
     absent = [p for p in programs if not shutil.which(p)]
     if absent:
         pytest.skip(ABSENT + ", ".join(f"{p} (apt-get install {package_of(p)})" for p in absent))
+
+
+def need_header(name: str, package: str) -> None:
+    """Skips the test likewise when the C compiler finds no header of that name."""
+    need("cc")
+    done = subprocess.run(["cc", "-fsyntax-only", "-xc", "-"], input=f"#include <{name}>\n", capture_output=True, text=True, timeout=60)
+    if done.returncode:
+        pytest.skip(f"{ABSENT}{name} (apt-get install {package})")
+
+
+def skip_without_packages(said: str) -> None:
+    """Skips where Debian's packages for guests are neither kept nor to be had."""
+    pytest.skip(f"{ABSENT}packages for guests ({said}): make guests, with a network")
 
 
 def skip_what_make_lacks(said: str) -> None:

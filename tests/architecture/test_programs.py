@@ -13,7 +13,7 @@ SHELLS = {"sh", "bash"}
 WORDS = {"if", "then", "while", "until", "do", "done", "else", "fi", "for", "exec", "exit", "echo", "printf", "read", "set", "cd",
          "trap", "umask", "wait", "command", "export", "eval", "return", ":", "{", "}", "!", "[", "test", "shift"}
 # not programs: commands of wgpy itself, given to helpers of that name
-OURS = set("wgpy wgpyd status top why audit keys site reload explain check new encryptor".split())
+OURS = set("wgpy wgpyd node keys site explain check new".split())
 # made or brought by the test or benchmark that runs them
 BROUGHT = {"boringtun-cli", "wireguard"}
 
@@ -48,7 +48,7 @@ def in_python(path: Path):
 
 def started() -> dict[str, set[str]]:
     found = defaultdict(set)
-    for top in ("wgpy", "tests", "benchmarks", "tools"):
+    for top in ("wgpy", "tests", "benchmarks", "tools", "guest"):
         for path in (ROOT / top).rglob("*.py"):
             for program in in_python(path):
                 found[program].add(str(path.relative_to(ROOT)))

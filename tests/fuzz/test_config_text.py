@@ -12,10 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wgpy.admin.uapi_server import UapiServer
-from wgpy.config import ini, uapi
-from wgpy.config.model import (DeviceState, HostPort, PeerChange, PeerState, Prefix, PrefixChange,
-                               SetRequest, TunnelFile)
-from wgpy.config import values
+from wgpy.config import ini, uapi, values
+from wgpy.config.model import DeviceState, HostPort, KeySizes, PeerChange, PeerState, Prefix, PrefixChange, SetRequest, TunnelFile
 from wgpy.errors import ConfigError
 
 settings.register_profile("config", max_examples=int(os.environ.get("FUZZ_EXAMPLES", "60")),
@@ -134,6 +132,8 @@ def test_any_value(text):
 
 
 class Handler:
+    key_sizes = KeySizes()
+
     def __init__(self):
         self.applied = []
 

@@ -4,8 +4,9 @@ import json
 import os
 import subprocess
 import sys
-from collections import Counter
 from pathlib import Path
+
+from toy import build
 
 from wgpy._fast import plane, ports
 
@@ -30,15 +31,15 @@ def run(seed: int, place: Path) -> dict:
 
 
 def test_wrong_calls_raise(tmp_path):
-    called, answered = Counter(), Counter()
-    for seed in range(4):
-        told = run(seed, tmp_path)
-        called.update(told["called"])
-        answered.update(told["answered"])
-    names = {**misuse.METHODS, **misuse.MODULES, **misuse.CLASSES}
-    assert not [name for name in names if not called[name]]
-    # and not everything was refused at the door
-    assert not [name for name in names if not answered[name]]
+    build(str(tmp_path / "toy.so"))
+    # and not everything is refused at the door; what is answered also depends on the order of threads
+    unanswered = {**misuse.METHODS, **misuse.MODULES, **misuse.CLASSES}.keys()
+    for seed in range(40):
+        answered = run(seed, tmp_path)
+        unanswered = [name for name in unanswered if name not in answered]
+        if seed >= 3 and not unanswered:
+            break
+    assert not unanswered
 
 
 def test_everything_public_is_known():

@@ -9,9 +9,9 @@ hands it over, and answers with nothing but cookie replies, under load.
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
 from sim.network import pair
 from sim.node import SUITE, ipv4
+
 from wgpy.notices import Activity, Endpoint
 from wgpy.protocol import effects as fx
 from wgpy.protocol.device import Instant
@@ -111,7 +111,7 @@ def test_cookie_replies_to_an_index_in_flight(rest, source):
     st.tuples(st.just("keepalive"), st.integers(0, 65535)),
     st.tuples(st.just("up"), st.booleans()),
     st.tuples(st.just("key"), st.sampled_from([None, bytes(32), b"k" * 32, b"l" * 32])),
-    st.tuples(st.just("live"), st.lists(st.integers(0, 2**32 - 1), max_size=3)),
+    st.tuples(st.just("freed"), st.lists(st.integers(0, 2**32 - 1), max_size=3)),
 ), max_size=40))
 def test_any_order_of_calls_returns_effects(steps):
     """No sequence of notices, times, activities and configuration raises, and the one
@@ -122,7 +122,7 @@ def test_any_order_of_calls_returns_effects(steps):
         at = Instant(now, now)
         match what:
             case "notice":
-                out = a.device.notice(peer, value, at)
+                out = a.device.notice(peer, value, at, *a.device.peers[peer].expiry)
             case "advance":
                 now, out = now + value, []
             case "tick":
@@ -133,8 +133,8 @@ def test_any_order_of_calls_returns_effects(steps):
                 out, last = (a.device.start(at) if value else a.device.stop(at)), None
             case "key":
                 out, last = a.device.set_private_key(value, at), None
-            case "live":
-                out = a.device.live_indices(peer, value) or []
+            case "freed":
+                out = a.device.freed(peer, value) or []
         assert all(isinstance(e, fx.Effect) for e in out)
         sent = [e for e in out if isinstance(e, fx.SendToPeer)]
         assert len(sent) <= 1 and (not sent or last is None or now - last >= 5_000_000_000)

@@ -15,12 +15,13 @@ import tomllib
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
 from wgpy.config import networks
 from wgpy.config.explain import explain
 from wgpy.config.site import parse, parse_bytes
 from wgpy.config.site_text import locate
-from wgpy.isolate.nft import black_rules, red_rules
-from wgpy.isolate.nft_check import problem
+from wgpy.firewall.check import problem
+from wgpy.firewall.rules import black_rules, red_rules
 
 settings.register_profile("site", max_examples=int(os.environ.get("FUZZ_EXAMPLES", "60")),
                           deadline=None, suppress_health_check=[HealthCheck.too_slow])

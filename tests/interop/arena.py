@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from kernel_peer import KernelPeer
 from needs import need
+
 from wgpy.lab.netns import Netns, join
 from wgpy.lab.traffic import fetch, file_server, iperf3, ping
 from wgpy.lab.tunnel import Tunnel, preshared_key, private_key

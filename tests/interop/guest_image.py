@@ -20,6 +20,18 @@ METAPACKAGES = ("linux-image-cloud-amd64", "linux-image-virtual")  # Debian, Ubu
 MODULES = ("virtio_pci", "virtio_net", "virtio_rng", "wireguard", "sch_netem")
 PROGRAMS = ("wg", "iperf3", "ip", "ping")
 
+# Runs what comes over the second serial port, until that ends.
+COMMANDS = r"""exec < /dev/ttyS1 > /dev/ttyS1
+stty raw -echo
+echo ready
+while read -r command; do
+  echo "$command" | base64 -d > /tmp/command
+  sh /tmp/command > /tmp/out 2> /tmp/err < /dev/null
+  echo "$? $(base64 -w0 /tmp/out)= $(base64 -w0 /tmp/err)="
+done
+poweroff -f
+"""
+
 INIT = r"""#!/bin/busybox sh
 /bin/busybox mkdir -p /proc /sys /dev /tmp /run /var
 /bin/busybox --install -s /bin
@@ -35,16 +47,7 @@ ip link set eth0 mtu 9000 up
 dd if=/dev/urandom of=/www bs=1000 count=200 2>/dev/null; mkdir /srv; mv /www /srv/file
 httpd -p 80 -h /srv
 while :; do iperf3 -s -1 >/dev/null 2>&1; done & # a second test of iperf3 3.18 has the family of the first
-exec < /dev/ttyS1 > /dev/ttyS1
-stty raw -echo
-echo ready
-while read -r command; do
-  echo "$command" | base64 -d > /tmp/command
-  sh /tmp/command > /tmp/out 2> /tmp/err < /dev/null
-  echo "$? $(base64 -w0 /tmp/out)= $(base64 -w0 /tmp/err)="
-done
-poweroff -f
-"""
+""" + COMMANDS
 
 
 def image() -> tuple[Path, Path]:
@@ -52,7 +55,7 @@ def image() -> tuple[Path, Path]:
     root, kernel = unpacked()
     contents = hashlib.sha256(repr((kernel.name, INIT, MODULES, PROGRAMS)).encode()).hexdigest()
     ramdisk = CACHE / f"initrd-{contents[:12]}.gz"
-    with _locked():
+    with locked():
         if not ramdisk.exists():
             built = gzip.compress(cpio(_files(root)), 1)
             partial = ramdisk.with_suffix(".partial")
@@ -66,11 +69,11 @@ def unpacked() -> tuple[Path, Path]:
     if platform.machine() != "x86_64":
         raise HostError(f"the virtual machine needs an x86-64 host, not {platform.machine()}")
     root = CACHE / "root"
-    with _locked():
+    with locked():
         if not (root / "complete").exists():
             shutil.rmtree(root, ignore_errors=True)
             for package in (*_kernel_packages(), "busybox-static"):
-                _unpack(package, root)
+                unpack(package, root)
             (root / "complete").touch()
     kernel = next(iter(root.glob("boot/vmlinuz-*")), None)
     if kernel is None:
@@ -79,7 +82,7 @@ def unpacked() -> tuple[Path, Path]:
 
 
 @contextmanager
-def _locked():
+def locked():
     """Two machines may start at once."""
     CACHE.mkdir(parents=True, exist_ok=True)
     with (CACHE / "lock").open("w") as lock:
@@ -113,7 +116,8 @@ def _kernel_packages() -> list[str]:
                     "needs Debian or Ubuntu package sources")
 
 
-def _unpack(package: str, root: Path) -> None:
+def unpack(package: str, root: Path) -> None:
+    """Fetches a package and unpacks it below `root`, while `locked`."""
     for old in CACHE.glob("*.deb"):
         old.unlink()
     _command("apt-get", "download", package, cwd=CACHE)
@@ -142,14 +146,16 @@ def _files(root: Path) -> dict[str, bytes]:
                             "iputils-ping")
         files[f"bin/{name}"] = Path(path).read_bytes()
         files |= libraries(path)
-    modules = _modules(root)
+    modules = kernel_modules(root, MODULES)
+    if "wireguard" not in modules:
+        raise HostError(f"no wireguard module in the packages unpacked in {root}")
     files |= {f"modules/{name}.ko": data for name, data in modules.items()}
     files["modules/order"] = "".join(f"{name}.ko\n" for name in modules).encode()
     return files
 
 
-def _modules(root: Path) -> dict[str, bytes]:
-    """MODULES and what they depend on, in loading order; built-in ones are left out."""
+def kernel_modules(root: Path, names: tuple[str, ...]) -> dict[str, bytes]:
+    """These modules and what they depend on, in loading order; built-in ones are left out."""
     paths = {p.name.partition(".ko")[0].replace("-", "_"): p
              for p in root.glob("**/lib/modules/**/*.ko*")}
     ordered: dict[str, bytes] = {}
@@ -163,10 +169,8 @@ def _modules(root: Path) -> dict[str, bytes]:
             add(other.replace("-", "_"))
         ordered[name] = data
 
-    for name in MODULES:
+    for name in names:
         add(name)
-    if "wireguard" not in ordered:
-        raise HostError(f"no wireguard module in the packages unpacked in {root}")
     return ordered
 
 

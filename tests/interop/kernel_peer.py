@@ -1,7 +1,7 @@
-"""Linux's own WireGuard in a virtual machine under QEMU's TCG, as a lab host.
+"""A virtual machine under QEMU's TCG; and Linux's own WireGuard in one, as a lab host.
 
-The machine's network card is a tap in a lab namespace. Commands run one at a time over
-its second serial port: a line of base64 in, a line with status, output and errors back.
+Commands run one at a time over the machine's second serial port: a line of base64 in, a
+line with status, output and errors back.
 """
 
 import base64
@@ -12,39 +12,39 @@ import subprocess
 from pathlib import Path
 
 from guest_image import image
+
 from wgpy.errors import HostError
 from wgpy.lab.netns import Netns
 
 BOOT_SECONDS = 60
 
 
-class KernelPeer:
-    """A booted machine; `run` is as in `Netns`. eth0 has an MTU of 9000, port 80 serves
-    a random `/file`, an iperf3 server listens on its usual port."""
+def _popen(*command, **options) -> subprocess.Popen:
+    return subprocess.Popen([str(word) for word in command], **options)
 
-    name = "kernel"
 
-    def __init__(self, ns: Netns, tap: str = "eth0"):
-        kernel, ramdisk = image()
-        ns.batch(f"tuntap add mode tap name {tap}", f"link set {tap} mtu 9000 up")
+class Machine:
+    """A booted machine whose init ends with `guest_image.COMMANDS`; `run` is as in `Netns`.
+    `popen` starts QEMU, whose `devices` may name the descriptors `pass_fds`."""
+
+    name = "machine"
+
+    def __init__(self, kernel: Path, ramdisk: Path, *devices, popen=_popen, pass_fds=()):
         self._control, guest = socket.socketpair()
         self._log = open(os.memfd_create("console"), "w+")
-        self._process = ns.popen(
+        command = (
             "qemu-system-x86_64", "-M", "q35", "-cpu", "max", "-smp", 1, "-m", 256,
             "-accel", "tcg,thread=multi", "-nographic", "-nodefaults", "-no-reboot",
             "-kernel", kernel, "-initrd", ramdisk, "-append",
             "console=ttyS0 quiet mitigations=off random.trust_cpu=on tsc=reliable panic=-1",
-            "-netdev", f"tap,id=n0,ifname={tap},script=no,downscript=no",
-            "-device", "virtio-net-pci,netdev=n0,host_mtu=9000,romfile=,mac=52:54:00:77:00:02",
-            "-device", "virtio-rng-pci", "-serial", "stdio",
+            *devices, "-device", "virtio-rng-pci", "-serial", "stdio",
             "-chardev", f"socket,id=control,fd={guest.fileno()}",
-            "-device", "isa-serial,chardev=control",
-            pass_fds=[guest.fileno()], stdin=subprocess.DEVNULL,
-            stdout=self._log, stderr=self._log)
+            "-device", "isa-serial,chardev=control")
+        self._process = popen(*command, pass_fds=[guest.fileno(), *pass_fds],
+                              stdin=subprocess.DEVNULL, stdout=self._log, stderr=self._log)
         guest.close()
         self._lines = self._control.makefile("r")
         self._expect(BOOT_SECONDS, "ready")
-        self.file_sha256 = self.sha256("cat /srv/file")
 
     def _expect(self, timeout: float, exactly: str | None = None) -> str:
         self._control.settimeout(timeout)
@@ -90,10 +90,25 @@ class KernelPeer:
         self._control.close()
 
 
+class KernelPeer(Machine):
+    """eth0, a tap in a lab namespace, has an MTU of 9000; port 80 serves a random `/file`, an
+    iperf3 server listens on its usual port."""
+
+    name = "kernel"
+
+    def __init__(self, ns: Netns, tap: str = "eth0"):
+        kernel, ramdisk = image()
+        ns.batch(f"tuntap add mode tap name {tap}", f"link set {tap} mtu 9000 up")
+        super().__init__(kernel, ramdisk, "-netdev", f"tap,id=n0,ifname={tap},script=no,downscript=no",
+                         "-device", "virtio-net-pci,netdev=n0,host_mtu=9000,romfile=,mac=52:54:00:77:00:02",
+                         popen=ns.popen)
+        self.file_sha256 = self.sha256("cat /srv/file")
+
+
 class GuestProcess:
     """The part of subprocess.Popen that a background ping needs."""
 
-    def __init__(self, peer: KernelPeer, command: tuple):
+    def __init__(self, peer: Machine, command: tuple):
         self._peer, line = peer, shlex.join(map(str, command))
         self._pid = peer.run("sh", "-c", f"/bin/{line} > /tmp/$$ 2>&1 & echo $$ $!").stdout.split()
 

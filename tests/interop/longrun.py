@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from arena import UNDER_TEST, need_peer
 from kernel_peer import KernelPeer
+
 from wgpy.lab.netns import Netns, join
 from wgpy.lab.traffic import Ping, pinging
 from wgpy.lab.tunnel import Tunnel

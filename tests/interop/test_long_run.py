@@ -4,6 +4,7 @@ for 130 s, with traffic both ways, and are judged at its end."""
 import time
 
 import pytest
+
 from wgpy.lab.traffic import ping
 
 pytestmark = [pytest.mark.netns, pytest.mark.interop, pytest.mark.slow]

@@ -4,6 +4,7 @@ from itertools import product
 
 import pytest
 from arena import PEERS, UNDER_TEST, Case
+
 from wgpy.lab.wire import Capture
 
 pytestmark = [pytest.mark.netns, pytest.mark.interop]

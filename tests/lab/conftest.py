@@ -2,6 +2,7 @@ import hashlib
 import os
 
 import pytest
+
 from wgpy.lab.encryptors import Pair
 
 FILE_BYTES = 1_000_000_000

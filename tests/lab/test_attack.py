@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import pytest
+
 from wgpy.lab import attack, attack_report, frames
 from wgpy.lab.attack_arena import Arena
 from wgpy.lab.netns import Netns, join
@@ -15,7 +16,7 @@ ATTACK = (sys.executable, "-I", "-m", "wgpy.cli", "lab", "attack")
 
 
 @pytest.mark.netns
-@pytest.mark.parametrize(("target", "kind"), (("wgpyd", "forged"), ("encryptor", "garbage")))
+@pytest.mark.parametrize(("target", "kind"), (("wgpyd", "forged"), ("encryptor", "garbage"), ("encryptor", "forged")))
 def test_quick_cell_end_to_end(target, kind):
     done = subprocess.run((*ATTACK, "--quick", "--json", "--target", target, "--attack", kind, "--rate", "5000"),
                           capture_output=True, text=True, timeout=120)

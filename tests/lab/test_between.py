@@ -1,6 +1,7 @@
 """What benchmarks compare stands on the same network, whoever carries the traffic."""
 
 import pytest
+
 from wgpy.lab import between
 from wgpy.lab.traffic import iperf3
 

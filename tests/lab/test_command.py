@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from wgpy.lab.netns import wait_until
 
 pytestmark = pytest.mark.netns

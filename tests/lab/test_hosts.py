@@ -6,6 +6,7 @@ import socket
 import time
 
 import pytest
+
 from wgpy.lab.encryptors import MARKER, WEB
 from wgpy.lab.leaks import Heartbeat, Wiretap, speak_openly
 from wgpy.lab.traffic import fetch, file_server, iperf3, ping

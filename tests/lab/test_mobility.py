@@ -1,9 +1,10 @@
 """The WAN address, port or interface of either encryptor changes under traffic: at most
-one ping is lost and nothing is negotiated anew (F4)."""
+one ping is lost beside those of the time without an address, and nothing is negotiated anew (F4)."""
 
 import time
 
 import pytest
+
 from wgpy.lab.encryptors import PORT, Pair
 from wgpy.lab.leaks import Heartbeat
 from wgpy.lab.netns import wait_until
@@ -24,23 +25,26 @@ def moving(request, tmp_path):
     mover, stayer = pair.nodes if request.param == "a" else pair.nodes[::-1]
     mover.write_site([stayer], dhcp=True)
     with pair:
-        assert ping(mover.host, stayer.address, wait=8).lost == 0
+        # a lease that comes while the first session is made may cost a packet of it
+        wait_until(lambda: ping(mover.host, stayer.address).lost == 0, 20, "traffic")
         yield pair, mover, stayer
 
 
+# Each gives the new place, and the pings that have none to leave from or come to.
+
 def address(pair, mover):
-    mover.lease(mover.away)
-    return mover.away.address, PORT
+    without = mover.lease(mover.away)
+    return (mover.away.address, PORT), without / INTERVAL
 
 
 def port(pair, mover):
     pair.internet.rebind(mover.name, mover.wan, PORT, REBOUND)
-    return mover.wan, REBOUND
+    return (mover.wan, REBOUND), 0
 
 
 def interface(pair, mover):
-    mover.replug()
-    return mover.elsewhere.address, PORT
+    without = mover.replug()
+    return (mover.elsewhere.address, PORT), without / INTERVAL
 
 
 @pytest.mark.parametrize("move", (address, port, interface))
@@ -51,12 +55,12 @@ def test_move_under_traffic(moving, move):
         with pinging(mover.host, stayer.address, interval=INTERVAL) as there, \
                 pinging(stayer.host, mover.address, interval=INTERVAL) as back:
             time.sleep(SETTLED)
-            expected = move(pair, mover)
+            expected, homeless = move(pair, mover)
             moved = time.monotonic()
             time.sleep(SETTLED)
         heart.wait(2)
     assert there[0].sent > 10 and back[0].sent > 10
-    assert there[0].lost <= 1 and back[0].lost <= 1
+    assert there[0].lost <= 1 + homeless and back[0].lost <= 1 + homeless
     assert not wire.frames(*HANDSHAKE)
     assert len(wire.indices(outgoing=True)) == len(wire.indices(outgoing=False)) == 1, "one session each way"
     late = [s for s in wire.frames(4) if s.time > moved]
@@ -73,7 +77,7 @@ def test_who_only_receives_is_found_after_a_move(moving, move):
             one_way(stayer.host, mover.host, mover.address) as arrived:
         time.sleep(2 * SETTLED)  # what a start asks for again is over
         assert arrived
-        expected = move(pair, mover)
+        expected, _ = move(pair, mover)
         moved = time.monotonic()
         time.sleep(SETTLED / 2)
         before = len(arrived)
@@ -89,10 +93,11 @@ def test_several_moves_of_both_ends(moving):
     pair, mover, stayer = moving
     with Heartbeat(pair), Capture(pair.internet, f"to-{stayer.name}") as wire, \
             pinging(mover.host, stayer.address, interval=INTERVAL) as there:
+        homeless = 0.0
         for place, outer in ((mover.away, 40002), (mover.home, 40003), (mover.away, 40004)):
             time.sleep(SETTLED)
-            mover.lease(place)
+            homeless += mover.lease(place) / INTERVAL
             time.sleep(SETTLED)
             pair.internet.rebind(stayer.name, stayer.wan, PORT, outer)
-    assert there[0].lost <= 6, "six moves"
+    assert there[0].lost <= 6 + homeless, "six moves"
     assert not wire.frames(*HANDSHAKE)

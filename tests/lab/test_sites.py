@@ -4,6 +4,7 @@ import json
 from ipaddress import ip_address, ip_network
 
 import pytest
+
 from wgpy.lab.internet import WEB
 from wgpy.lab.sites import Sites
 from wgpy.lab.traffic import fetch, file_server, ping

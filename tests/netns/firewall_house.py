@@ -10,7 +10,8 @@ import pytest
 from scapy.layers.inet import ICMP, IP, TCP, UDP
 from scapy.layers.inet6 import ICMPv6DestUnreach, IPv6
 from site_files import LIMA, edited, site_of
-from wgpy.isolate.nft import black_rules, red_rules
+
+from wgpy.firewall.rules import black_rules, red_rules
 from wgpy.lab.netns import Netns, join
 from wgpy.lab.wire import Capture
 

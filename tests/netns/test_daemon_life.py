@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
+
 from wgpy.lab.netns import Netns, join, wait_until
 from wgpy.lab.traffic import ping, pinging
 from wgpy.lab.tunnel import PeerConfig, Tunnel, preshared_key, private_key, public_key

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from wgpy.lab.netns import Netns, join, wait_until
 from wgpy.lab.traffic import ping
 from wgpy.lab.tunnel import Tunnel, preshared_key, private_key, public_key

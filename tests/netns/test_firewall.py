@@ -7,10 +7,37 @@ import time
 
 import pytest
 from netns.firewall_house import (
-    FAR, FAR6, GUEST, HOST, HOST6, ICMP_PROTOCOL, LARGE, PORT, SCANNED, SMALL, TCP_PROTOCOL,
-    UDP_PROTOCOL, WAN, WAN6, WEB, WEB6, answers, bound, built, counters, house, inject,
-    dhcp_passes, pings, reached, scan, site_of, udp)
-from wgpy.isolate.nft import BLACK_COUNTERS, RED_COUNTERS, black_rules, red_rules
+    FAR,
+    FAR6,
+    GUEST,
+    HOST,
+    HOST6,
+    ICMP_PROTOCOL,
+    LARGE,
+    PORT,
+    SCANNED,
+    SMALL,
+    TCP_PROTOCOL,
+    UDP_PROTOCOL,
+    WAN,
+    WAN6,
+    WEB,
+    WEB6,
+    answers,
+    bound,
+    built,
+    counters,
+    dhcp_passes,
+    house,
+    inject,
+    pings,
+    reached,
+    scan,
+    site_of,
+    udp,
+)
+
+from wgpy.firewall.rules import BLACK_COUNTERS, RED_COUNTERS, black_rules, red_rules
 from wgpy.lab.wire import Capture
 
 __all__ = ["built", "house"]

@@ -6,10 +6,34 @@ from contextlib import contextmanager
 
 import pytest
 from netns.firewall_house import (
-    FAR, FAR6, GUEST, GUEST6, HOST, HOST6, LARGE, LOST, LOST6, NEAR_FAR, NEAR_FAR6, PORT, SMALL,
-    WAN, WAN6, WEB, WEB6, built, counters, error, house, inject, segment, udp)
+    FAR,
+    FAR6,
+    GUEST,
+    GUEST6,
+    HOST,
+    HOST6,
+    LARGE,
+    LOST,
+    LOST6,
+    NEAR_FAR,
+    NEAR_FAR6,
+    PORT,
+    SMALL,
+    WAN,
+    WAN6,
+    WEB,
+    WEB6,
+    built,
+    counters,
+    error,
+    house,
+    inject,
+    segment,
+    udp,
+)
 from site_files import edited
-from wgpy.isolate.nft import BLACK_COUNTERS, RED_COUNTERS
+
+from wgpy.firewall.rules import BLACK_COUNTERS, RED_COUNTERS
 
 __all__ = ["built", "house"]
 pytestmark = pytest.mark.netns

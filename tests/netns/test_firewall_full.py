@@ -8,8 +8,29 @@ import time
 import pytest
 from netns import connections
 from netns.firewall_house import (
-    FAR, FAR6, GUEST, HOST, HOST6, LARGE, PORT, SMALL, UDP_PROTOCOL, WAN, WAN6, WEB, bound, built, counters,
-    dhcp_passes, error, house, inject, pings, reached, udp)
+    FAR,
+    FAR6,
+    GUEST,
+    HOST,
+    HOST6,
+    LARGE,
+    PORT,
+    SMALL,
+    UDP_PROTOCOL,
+    WAN,
+    WAN6,
+    WEB,
+    bound,
+    built,
+    counters,
+    dhcp_passes,
+    error,
+    house,
+    inject,
+    pings,
+    reached,
+    udp,
+)
 from scapy.layers.inet import IP, UDP, fragment
 from scapy.layers.inet6 import ICMPv6ND_NS, ICMPv6NDOptSrcLLAddr, IPv6
 from scapy.layers.l2 import ARP, Ether
@@ -17,7 +38,7 @@ from scapy.layers.l2 import ARP, Ether
 __all__ = ["built", "house"]
 pytestmark = pytest.mark.netns
 TRIES = 5
-# wgpy.isolate.nft_neighbours: at once, and for each second
+# wgpy.firewall.neighbours: at once, and for each second
 BURST, RATE = 128, 32
 
 

@@ -5,10 +5,27 @@ import time
 
 import pytest
 from netns.firewall_house import (
-    FAR, FAR6, HOST, HOST6, LARGE, PORT, SMALL, TCP_PROTOCOL, WAN, WAN6, WEB, bound, built, counters, house,
-    inject, udp)
+    FAR,
+    FAR6,
+    HOST,
+    HOST6,
+    LARGE,
+    PORT,
+    SMALL,
+    TCP_PROTOCOL,
+    WAN,
+    WAN6,
+    WEB,
+    bound,
+    built,
+    counters,
+    house,
+    inject,
+    udp,
+)
 from scapy.layers.inet import ICMP, IP, TCP
 from scapy.layers.inet6 import ICMPv6PacketTooBig, IPv6
+
 from wgpy.lab.netns import wait_until
 from wgpy.lab.wire import Capture
 

@@ -5,8 +5,9 @@ from itertools import combinations, product
 
 import pytest
 from site_files import LIMA, edited, site_of
-from wgpy.isolate.nft import black_rules, red_rules
-from wgpy.isolate.nft_check import problem
+
+from wgpy.firewall.check import problem
+from wgpy.firewall.rules import black_rules, red_rules
 
 IP4, IP6 = "10.1.0.1/24", "fd01::1/64"
 SITES = {

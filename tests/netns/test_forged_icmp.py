@@ -8,6 +8,7 @@ import time
 import pytest
 from scapy.layers.inet import ICMP, IP, UDP
 from scapy.layers.inet6 import ICMPv6PacketTooBig, IPv6
+
 from wgpy.lab.encryptors import Pair
 from wgpy.lab.traffic import ping
 from wgpy.lab.two_sites import INSIDE4, OUTSIDE4, OUTSIDE6, TwoSites

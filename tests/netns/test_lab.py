@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
+
 from wgpy.lab.netns import Netns, wait_until
 from wgpy.lab.traffic import ping
 

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from wgpy.lab.netns import Netns, resident_bytes, wait_until
 from wgpy.lab.traffic import fetch, file_server, ping
 from wgpy.lab.tunnel import private_key

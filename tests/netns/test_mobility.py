@@ -6,6 +6,7 @@ import threading
 import time
 
 import pytest
+
 from wgpy.lab.netns import wait_until
 from wgpy.lab.traffic import fetch, file_server, one_way, ping, pinging
 from wgpy.lab.two_sites import INSIDE4, TwoSites, endpoint
@@ -43,7 +44,7 @@ def test_tcp_goes_on_through_many_moves(served):
 
         with file_server(stayer.host, directory, INSIDE4[1]) as netloc, \
                 pinging(mover.host, INSIDE4[1], interval=0.02) as seen:
-            thread = threading.Thread(target=download)
+            thread = threading.Thread(target=download, daemon=True)
             thread.start()
             for old, new in zip(addresses, addresses[1:]):
                 time.sleep(0.2)

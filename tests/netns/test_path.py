@@ -4,6 +4,7 @@ import re
 import time
 
 import pytest
+
 from wgpy.lab.traffic import ping, pinging
 from wgpy.lab.two_sites import INSIDE4, TwoSites, endpoint
 from wgpy.lab.wire import Capture, Relay
@@ -41,6 +42,22 @@ def test_nothing_readable_and_padded_to_16(sites):
     assert not [f for f in capture.frames() if PATTERN in f.payload]
     sizes = sorted({len(f.payload) - TRANSPORT_OVERHEAD for f in frames})
     assert sizes == [32, 48, 128, 1392, 1420], "multiples of 16, clamped to the MTU"
+
+
+@pytest.mark.parametrize("mtu, largest", [(1391, 1392), (1392, 1392), (1408, 1408), (1411, 1420)])
+def test_a_route_with_a_smaller_mtu(sites, mtu, largest):
+    """The sender's stack keeps to the route's MTU. What comes out of the TUN does not say by
+    which route, so padding ends at the device's, as in wireguard-go: a multiple of 16 is kept."""
+    sites.a.host.ip("route", "replace", f"{INSIDE4[1]}/32", "dev", "wg0", "mtu", mtu)
+    try:
+        with Capture(sites.b.host, snap=2048) as capture:
+            assert ping(sites.a.host, INSIDE4[1], count=1, size=mtu - 28, wait=8).lost == 0
+            refused = sites.a.host.run("ping", "-c", 1, "-M", "do", "-s", mtu + 1 - 28, INSIDE4[1], check=False)
+        assert refused.returncode and "essage too long" in refused.stdout + refused.stderr  # ping's or strerror's
+        sizes = {len(f.payload) - TRANSPORT_OVERHEAD for f in capture.frames(TRANSPORT) if not f.outgoing}
+        assert sizes == {largest}
+    finally:
+        sites.a.host.ip("route", "del", f"{INSIDE4[1]}/32", "dev", "wg0")
 
 
 def test_outer_header(sites):

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from wgpy.isolate import start
 from wgpy.lab.encryptors import ROOMS, Pair
 from wgpy.lab.netns import Netns, join, wait_until
@@ -109,7 +110,7 @@ def test_a_node_runs_nothing_of_the_current_directory(planted, tmp_path):
         for room in ROOMS:
             environ = Path(f"/proc/{pair.a.pid(room)}/environ").read_bytes()
             assert b"PATH=/usr/sbin:" in environ and b"planted" not in environ and b"PYTHONPATH" not in environ
-        pair.a.box.run(*planted.prefix(WGPY_RUN_DIR=pair.a.run_dir), WGPY, "encryptor", "status", "a")
+        pair.a.box.run(*planted.prefix(WGPY_RUN_DIR=pair.a.run_dir), WGPY, "node", "status", "a")
         pair.a.stop()
         assert not planted.seen()
     finally:

@@ -34,7 +34,7 @@ def test_sdist_holds_every_source(sdist):
     wanted = {str(p.relative_to(ROOT)) for pattern in ("*.py", "*.pyi", "*.pyx", "*.pxd", "*.pxi")
               for p in (ROOT / "wgpy").rglob(pattern)}
     wanted |= {str(p.relative_to(ROOT)) for pattern in ("*.c", "*.h")
-               for p in (ROOT / "wgpy/_fast/c").glob(pattern)}
+               for p in (ROOT / "wgpy").rglob(pattern)}
     assert wanted - held == set()
     assert not [name for name in held if name.endswith((".so", ".o", ".pyc"))]
 
@@ -43,6 +43,7 @@ def test_wheel_holds_extensions_and_no_tests(wheel):
     names = zipfile.ZipFile(wheel).namelist()
     for module in ("ports", "plane"):
         assert [n for n in names if n.startswith(f"wgpy/_fast/{module}.") and n.endswith(".so")]
+    assert {"wgpy/py.typed", "wgpy/_fast/ports.pyi", "wgpy/_fast/plane.pyi", "wgpy/suite/wgpy_suite.h"} <= set(names)
     assert not [n for n in names if n.startswith(("tests/", "benchmarks/", "tools/"))]
 
 

@@ -5,11 +5,11 @@
  *
  * A null AEAD, which copies nothing and believes every tag, shows what the path costs
  * without cryptography. */
-#include "offload.h"
+#include "ports/offload.h"
 #include "packets.h"
-#include "plane.h"
+#include "plane/stage.h"
 #include "ring_pair.h"
-#include "trie.h"
+#include "plane/trie.h"
 
 #include <time.h>
 #include <valgrind/callgrind.h>
@@ -75,18 +75,19 @@ static void *null_key(const uint8_t key[WG_KEY])
     (void)key;
     return malloc(1);
 }
-static void null_run(struct wg_aead_job *job, uint32_t n)
+static void null_run(struct wgpy_packet *job, size_t n)
 {
     for (uint32_t i = 0; i < n; i++)
         job[i].ok = 1;
 }
-static const struct wg_aead aead_null = {"null", always, null_key, free, null_run, null_run};
+static const struct wg_aead aead_null = {"null", WG_KEY, WG_TAG, false, always, null_key, free, null_run, null_run};
 
 /* --- seal and open: a train of equal packets to one of the peers --- */
 
 struct path {
     struct wg_plane *plane;
-    struct wg_crypto_stage seal, open;
+    struct wg_seal_stage seal;
+    struct wg_open_stage open;
     struct wg_batch *plain, *datagrams;
     uint32_t packets, len;
     uint8_t flow;
@@ -105,7 +106,7 @@ static void queue_plain(void *arg)
 static void run_seal(void *arg)
 {
     struct path *t = arg;
-    t->seal.stage.run(&t->seal.stage, t->plain);
+    t->seal.base.stage.run(&t->seal.base.stage, t->plain);
 }
 
 static void queue_datagrams(void *arg)
@@ -126,7 +127,7 @@ static void queue_datagrams(void *arg)
 static void run_open(void *arg)
 {
     struct path *t = arg;
-    t->open.stage.run(&t->open.stage, t->datagrams);
+    t->open.base.stage.run(&t->open.base.stage, t->datagrams);
 }
 
 static void *no_sealer(void) { return malloc(1); }
@@ -135,7 +136,8 @@ static void crypto(const struct wg_aead *aead, uint32_t packets, uint32_t len, u
                    const char *suffix)
 {
     struct path *t = calloc(1, sizeof *t);
-    static const struct wg_macs no_macs = {.sealer_new = no_sealer, .sealer_free = free};
+    static const struct wg_macs no_macs = {.public_size = 32, .mac_size = 16, .nonce_size = 24, .cookie_tag_size = 16,
+                                           .sealer_new = no_sealer, .sealer_free = free};
     t->plane = plane_new(peers, 2 * peers + prefixes, 1, aead, &no_macs);
     CHECK(t->plane);
     t->packets = packets;
@@ -149,7 +151,7 @@ static void crypto(const struct wg_aead *aead, uint32_t packets, uint32_t len, u
         uint32_t slot = plane_add_peer(t->plane);
         struct wg_keypair facts = {.initiator = true, .local = 77 + i, .remote = 77 + i, .birth = 990 * WG_SECOND};
         t->plane->peer[slot].endpoint = (struct wg_endpoint){.family = 4, .port = 9, .addr = {192, 0, 2, (uint8_t)i}};
-        CHECK(!trie_insert(t->plane->trie, 4, to, 32, slot) && !plane_install(t->plane, slot, &facts, key, key));
+        CHECK(!trie_insert(t->plane->trie, 4, to, 32, slot) && !plane_install(t->plane, slot, &facts, key, key, NULL));
         if (i == t->flow)
             CHECK(!trie_insert(t->plane->trie, 4, from, 32, slot));
     }

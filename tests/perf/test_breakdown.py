@@ -3,6 +3,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from wgpy._fast import plane, ports
 
 sys.path.append(str(Path(__file__).parents[2] / "benchmarks"))

@@ -52,7 +52,7 @@ class Node:
 
     def noticed(self) -> int:
         bits = 0
-        for slot, some in self.plane.notices():
+        for slot, some, _ in self.plane.notices():
             assert slot == self.slot
             bits |= some
         return bits

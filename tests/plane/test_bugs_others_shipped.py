@@ -89,7 +89,7 @@ def test_a_peer_can_be_removed_while_its_packets_are_in_flight():
     for last in range(1, 9):
         assert source.put(ip4("10.0.0.1", f"10.0.1.{last}", bytes(1300)))
     pump = Pump(source, plane.seal_stage(), sink)
-    thread = threading.Thread(target=pump.run)
+    thread = threading.Thread(target=pump.run, daemon=True)
     thread.start()
     try:
         rounds = 0
@@ -120,10 +120,10 @@ def test_memory_does_not_grow_with_load():
 
     a, b = pair()
     burst = [outgoing(bytes(1300))] * 500
-    for i in range(20):
+    for _ in range(20):
         b.open(*a.seal(*burst))
     before = resident()
-    for i in range(60):
+    for _ in range(60):
         assert len(b.open(*a.seal(*burst))) == 500
     assert resident() - before < 2 << 20
 

@@ -11,8 +11,9 @@ from packets import ip4, packed
 
 from wgpy._fast.plane import Plane
 from wgpy._fast.ports import MemoryPort, Pump, clock
-from wgpy.isolate.pumproom import ring_end
+from wgpy.lab.netns import wait_until
 from wgpy.ring.backing import MemfdRing
+from wgpy.rooms.pumproom import ring_end
 
 THREADS, FLOWS, TOGETHER, DEADLINE = 4, 3, 600, 30
 
@@ -104,7 +105,7 @@ class Sites:
 def sites():
     made = Sites()
     yield made
-    assert made.running.stop(5)
+    assert made.running.stop(DEADLINE)
 
 
 def test_a_flow_keeps_its_order_through_two_groups(sites):
@@ -132,8 +133,8 @@ def test_stops_under_load(way):
     for _ in range(200):
         source.put(ip4("10.0.0.1", "10.0.0.2"))
     running = Running(Pump(source, [stage(i) for i in range(THREADS)], sink))
-    time.sleep(0.2)
-    assert running.stop(1) and sum(pump.stats()["batches"] for pump in running.pumps) > 10
+    wait_until(lambda: sum(pump.stats()["batches"] for pump in running.pumps) > 10, DEADLINE, "all are busy")
+    assert running.stop(DEADLINE)
 
 
 def test_a_group_has_a_stage_for_each_thread():

@@ -17,11 +17,11 @@ FLAGS = "-fsanitize=address,undefined -fno-sanitize=shift -O1 -g0 -fno-omit-fram
 
 def sources() -> list[Path]:
     fast = ROOT / "wgpy" / "_fast"
-    return sorted([ROOT / "setup.py", *fast.glob("*.p*"), *fast.glob("c/*.[ch]")])
+    return sorted([ROOT / "setup.py", *fast.glob("*.p*"), *fast.glob("c/**/*.[ch]"), *(ROOT / "wgpy" / "suite").glob("*.h")])
 
 
 def built() -> Path:
-    digest = hashlib.sha256(b"".join(p.name.encode() + p.read_bytes() for p in sources())).hexdigest()[:16]
+    digest = hashlib.sha256(b"".join(bytes(p.relative_to(ROOT)) + p.read_bytes() for p in sources())).hexdigest()[:16]
     target = ROOT / ".cache" / "sanitized" / digest
     if not (target / "done").exists():
         shutil.rmtree(target.parent, ignore_errors=True)

@@ -68,6 +68,27 @@ def test_expire_and_wipe_leave_no_keypair():
     assert a.plane.live_indices(a.slot) == []
 
 
+def test_install_expire_and_wipe_answer_which_indices_are_free():
+    """Rotation as the responder and as the initiator; a promotion frees none and says its own."""
+    a, b = pair()
+    keys = {"remote_index": 8, "send_key": b"s" * 32, "receive_key": b"r" * 32}
+    install = lambda index, initiator, age=0: sorted(b.plane.install(
+        b.slot, local_index=index, initiator=initiator, now=START + age * SECOND, **keys))
+    assert install(1, True) == []                # current, 0x2001 previous
+    assert install(2, False) == [0x2001]         # next
+    assert install(3, False) == [2]              # next
+    assert install(4, True, 60) == [1]           # current, 3 previous
+    session(a, b, index=5, confirm=False)        # next
+    assert sorted(b.plane.live_indices(b.slot)) == [4, 0x2005]
+    a.plane.keepalive(a.slot)
+    assert b.open(*a.seal()) == []
+    (slot, bits, promoted), = b.plane.notices()
+    assert slot == b.slot and bits & CONFIRMED and promoted == 0x2005
+    assert sorted(b.plane.live_indices(b.slot)) == [4, 0x2005] and b.plane.notices() == []
+    assert b.plane.expire(b.slot, START + 180 * SECOND) == [0x2005]
+    assert b.plane.wipe(b.slot) == [4] and b.plane.wipe(b.slot) == []
+
+
 def test_initiator_is_told_to_rekey_at_120_s_and_the_responder_is_not():
     a, b = pair()
     a.seal(outgoing(), now=START + 119 * SECOND)
@@ -279,8 +300,7 @@ def test_a_reused_slot_inherits_nothing():
     assert a.plane.stats(a.slot) == (0, 0, 0, 0, 0)
 
 
-@pytest.mark.parametrize("bad", [dict(aead="rot13"), dict(queues=0), dict(queues=17), dict(max_peers=0),
-                                 dict(transport=2)])
+@pytest.mark.parametrize("bad", [dict(aead="rot13"), dict(queues=0), dict(queues=17), dict(max_peers=0)])
 def test_bad_plane_options_are_refused(bad):
     with pytest.raises(ValueError):
         Plane(**bad)

@@ -1,4 +1,4 @@
-/* Attachment heals (ring_out.c, ring_in.c): whatever somebody wrote into the shared words
+/* Attachment heals (ring/out.c, ring/in.c): whatever somebody wrote into the shared words
  * up to some moment, a consumer or producer that was taken over for a while, both sides
  * agree again when they are honest. ring.pml is the model of attachment under kills.
  *

@@ -1,4 +1,4 @@
-/* The index, doorbell and attachment protocol of a ring (ring_out.c, ring_in.c).
+/* The index, doorbell and attachment protocol of a ring (ring/out.c, ring/in.c).
  *
  * Shared words are atomic and sequentially consistent; the C code orders them so where it
  * matters (a full fence between saying "I sleep" and looking again). SLOTS descriptors; a
@@ -122,7 +122,10 @@ send:
     :: else
     fi;
 #endif
-    RING(data_bell);
+    if
+    :: sleeping -> RING(data_bell)
+    :: else
+    fi;
     MAY_DIE;
     WAIT(space_bell, producer_rechecks);
     space_wanted = false;

@@ -1,6 +1,7 @@
 """Backings of rings: memfd and pipes between processes, and dataports of virtual machines
 played by files laid out like sysfs and /dev, with a thread in place of the hypervisor
 that carries events late, coalesced, or not at all (A6)."""
+import fcntl
 import os
 import threading
 import time
@@ -11,18 +12,22 @@ import pytest
 
 from wgpy._fast.ports import MemoryPort, Pump, RingIn, RingOut
 from wgpy.errors import HostError
+from wgpy.lab.netns import wait_until
 from wgpy.notices import Endpoint
 from wgpy.ring import layout
+from wgpy.ring import region as of_region
 from wgpy.ring.backing import Doorbell, MemfdRing, attach
-from wgpy.ring.ivshmem import IvshmemBar
-from wgpy.ring.uio import DataportPair, SharedDataport, UioDevice
+from wgpy.ring.lane import Kind, Listener, Speaker
+from wgpy.ring.region import attach as attach_region
+from wgpy.ring.region import attach_pair, open_region, open_regions
 
 PAGE = 4096
+ADDRESS, IVSHMEM, CONNECTION = "0000:00:05.0", "0x1110", "0xa111"
 FROM = Endpoint("192.0.2.1", 51820)
 
 
 def test_the_header_is_what_the_layout_emits():
-    header = Path(layout.__file__).parents[1] / "_fast/c/ring_layout.h"
+    header = Path(layout.__file__).parents[1] / "_fast/c/ring/layout.h"
     assert header.read_text() == layout.header()
 
 
@@ -37,7 +42,7 @@ class Room:
 
     def listen(self):
         """Receives and answers attachments in the background; sending stays by hand."""
-        self.threads = [threading.Thread(target=p.run) for p in self.pumps]
+        self.threads = [threading.Thread(target=p.run, daemon=True) for p in self.pumps]
         for thread in self.threads:
             thread.start()
 
@@ -69,7 +74,7 @@ def exchange(a: Room, b: Room, seconds: float = 6.0) -> None:
             got = receiver.took(0.05)
         assert set(got) == {b"hello"}
         sender.pumps = (Pump(sender.to_ring, None, sender.out), sender.pumps[1])
-        sender.threads[0] = threading.Thread(target=sender.pumps[0].run)
+        sender.threads[0] = threading.Thread(target=sender.pumps[0].run, daemon=True)
         sender.threads[0].start()
 
 
@@ -84,48 +89,59 @@ def rooms(*made):
             room.stop()
 
 
+def pci(root: Path, device: str, uio: int = 0) -> Path:
+    """A device below `root`/sys, which a UIO driver with so large a region has."""
+    folder = root / "sys/bus/pci/devices" / ADDRESS
+    folder.mkdir(parents=True)
+    (folder / "vendor").write_text("0x1af4\n")
+    (folder / "device").write_text(f"{device}\n")
+    (root / "dev").mkdir()
+    if uio:
+        (folder / "uio/uio3").mkdir(parents=True)
+        maps = root / "sys/class/uio/uio3/maps/map1"
+        maps.mkdir(parents=True)
+        (maps / "size").write_text(f"{uio:#010x}\n")
+        (root / "dev/uio3").write_bytes(bytes(PAGE + uio))
+    return folder
+
+
 class Hypervisor:
-    """Two guests' views of connections: sysfs, /dev and an event pipe for each guest.
-    `region`: the dataport's size."""
+    """Two guests' views of a connection: sysfs, /dev and an event pipe for each guest, which takes
+    the place of the device where one waits for it."""
 
-    def __init__(self, root: Path, names=("uio0",), region=1 << 20, delay=0.0):
-        self.root, self.names, self.delay, self.lost = root, names, delay, False
-        for name in names:
-            node = root / f"{name}.memory"
-            node.write_bytes(bytes(2 * PAGE + region))
-            for guest in "ab":
-                maps = root / guest / "sys" / name / "maps"
-                for index, size in ((0, PAGE), (1, region)):
-                    (maps / f"map{index}").mkdir(parents=True)
-                    (maps / f"map{index}/size").write_text(f"{size:#010x}\n")
-                (root / guest / "dev").mkdir(exist_ok=True)
-                os.link(node, root / guest / "dev" / name)
-                os.mkfifo(root / guest / f"{name}.events")
-        self.stopping = False
-        self.fifos = {(g, n): os.open(root / g / f"{n}.events", os.O_RDWR | os.O_NONBLOCK) for g in "ab" for n in names}
-        self.thread = threading.Thread(target=self._carry)
+    def __init__(self, root: Path, monkeypatch, region=1 << 20, delay=0.0):
+        self.root, self.delay, self.lost, self.stopping = root, delay, False, False
+        for guest in "ab":
+            pci(root / guest, CONNECTION, uio=region)
+            os.mkfifo(root / guest / "events")
+        (root / "b/dev/uio3").unlink()
+        os.link(root / "a/dev/uio3", root / "b/dev/uio3")
+        self.fifos = [os.open(root / g / "events", os.O_RDWR | os.O_NONBLOCK) for g in "ab"]
+        self.thread = threading.Thread(target=self._carry, daemon=True)
+        monkeypatch.setattr(of_region, "reopen", self._listen)
 
-    def device(self, guest: str, name: str = "uio0") -> UioDevice:
-        root = self.root / guest
-        return UioDevice(name, dev=root / "dev", sys=root / "sys", events=root / f"{name}.events")
+    def _listen(self, fd: int, mode: int) -> int:
+        device = Path(os.readlink(f"/proc/self/fd/{fd}"))
+        return os.open(device.parents[1] / "events", mode | os.O_NONBLOCK | os.O_CLOEXEC)
+
+    def open(self, guest: str):
+        found = open_region(f"uio:{ADDRESS}", sys=self.root / guest / "sys", dev=self.root / guest / "dev")
+        return attach_region(*found, side="ab".index(guest))
 
     def _carry(self) -> None:
         """Events go to both guests: the stand-in's register is one, and a ring too many
         is harmless. Several stores in one turn are one event."""
-        files = {n: open(self.root / f"{n}.memory", "r+b", buffering=0) for n in self.names}
-        while not self.stopping:
-            for name, file in files.items():
+        with open(self.root / "a/dev/uio3", "r+b", buffering=0) as file:
+            while not self.stopping:
                 if os.pread(file.fileno(), 4, 0) != bytes(4):
                     os.pwrite(file.fileno(), bytes(4), 0)
                     time.sleep(self.delay)
-                    for guest in "ab" if not self.lost else "":
+                    for fifo in self.fifos if not self.lost else ():
                         try:  # two readers a guest share the stand-in's pipe: one event each
-                            os.write(self.fifos[guest, name], bytes(8))
+                            os.write(fifo, bytes(8))
                         except BlockingIOError:
                             pass
-            time.sleep(0.0005)
-        for file in files.values():
-            file.close()
+                time.sleep(0.0005)
 
     def __enter__(self):
         self.thread.start()
@@ -134,7 +150,7 @@ class Hypervisor:
     def __exit__(self, *_):
         self.stopping = True
         self.thread.join()
-        for fd in self.fifos.values():
+        for fd in self.fifos:
             os.close(fd)
 
 
@@ -181,94 +197,205 @@ def test_what_is_no_ring_is_refused(tmp_path):
     os.close(file)
 
 
+def trains(producer: Room, n: int) -> int:
+    """So many of a packet each; the doorbells that they cost."""
+    before = producer.out.stats()["kicks"]
+    for _ in range(n):
+        producer.to_ring.put(b"train", FROM)
+        producer.pumps[0].step()
+    return producer.out.stats()["kicks"] - before
+
+
+def test_whoever_is_awake_is_not_rung_and_whoever_sleeps_once_a_train(tmp_path, monkeypatch):
+    """Also when the ring is full and is waited for. A step of a pump never sleeps."""
+    with Hypervisor(tmp_path, monkeypatch) as host:
+        a, b = Room(host.open("a")), Room(host.open("b"))
+        for _ in range(3):
+            b.pumps[1].step()
+            a.pumps[0].step()
+        for _ in range(20):
+            assert trains(a, 10) == 0
+            b.pumps[1].step()
+        assert trains(a, layout.DESCRIPTORS + 10) == 0 and a.out.stats()["waits"]
+        assert len(b.took(0)) == 200
+        thread = threading.Thread(target=b.pumps[1].run)
+        thread.start()
+        assert len(b.took(5)) and b.inward.stats()["kicks"] > 0  # to ask, and to acknowledge; then it sleeps
+        try:
+            host.lost = True  # nor does it hear
+            for _ in range(5):
+                time.sleep(0.05)
+                assert trains(a, 1) == 1
+        finally:
+            b.pumps[1].stop()
+            thread.join(10)
+
+
 @pytest.mark.parametrize("delay", [0.0, 0.02], ids=["prompt", "late"])
-def test_one_region_for_both_directions(tmp_path, delay):
-    with Hypervisor(tmp_path, delay=delay) as host:
-        a = Room(SharedDataport(host.device("a"), 0).open())
-        b = Room(SharedDataport(host.device("b"), 1).open())
-        with rooms(a, b):
-            exchange(a, b)
-
-
-def test_a_region_a_direction_the_other_read_only(tmp_path):
-    with Hypervisor(tmp_path, names=("uio0", "uio1")) as host:
-        a = DataportPair(host.device("a", "uio0"), host.device("a", "uio1")).open()
-        b = DataportPair(host.device("b", "uio1"), host.device("b", "uio0")).open()
-        assert memoryview(a.incoming.theirs).readonly and memoryview(a.outgoing.theirs).readonly
-        with rooms(Room(a), Room(b)) as (x, y):
-            exchange(x, y)
-
-
-def test_lost_events_cost_a_second_not_the_connection(tmp_path):
-    with Hypervisor(tmp_path) as host:
-        host.lost = True
-        a = Room(SharedDataport(host.device("a"), 0).open())
-        b = Room(SharedDataport(host.device("b"), 1).open())
-        with rooms(a, b):
-            exchange(a, b)
-
-
-def test_a_peer_that_starts_later_and_restarts(tmp_path):
-    with Hypervisor(tmp_path) as host:
-        a = Room(SharedDataport(host.device("a"), 0).open())
-        with rooms(a):
-            a.to_ring.put(b"early", FROM)  # counted, not kept for whoever comes
-            time.sleep(0.1)
-            for _ in range(3):
-                b = Room(SharedDataport(host.device("b"), 1).open())
-                with rooms(b):
-                    exchange(a, b)
-        assert a.pumps[0].drops()["ring_record"] == 0
-
-
-def test_bad_dataports_are_refused(tmp_path):
-    host = Hypervisor(tmp_path, region=1 << 18)
-    device = host.device("a")
-    with pytest.raises(HostError, match="too small"):
-        SharedDataport(device, 0).open()
-    with pytest.raises(HostError):
-        SharedDataport(UioDevice("uio7", sys=tmp_path / "a/sys"), 0).open()
-    for said in ("0x180000", "0x800", "nonsense"):
-        (tmp_path / "a/sys/uio0/maps/map1/size").write_text(said)
-        with pytest.raises(HostError):
-            SharedDataport(device, 0).open()
-    (tmp_path / "a/sys/uio0/maps/map1/size").write_text("0x400000")  # more than there is
-    with pytest.raises(HostError, match="cannot map"):
-        SharedDataport(device, 0).open()
-    for fd in host.fifos.values():
-        os.close(fd)
-
-
-def pci(root: Path, *, doorbell: bool) -> Path:
-    device = root / "0000:00:05.0"
-    device.mkdir()
-    (device / "vendor").write_text("0x1af4\n")
-    (device / "device").write_text("0x1110\n")
-    (device / "resource0").write_bytes(bytes(8) + b"\7" + bytes(PAGE - 9))
-    (device / "resource2").write_bytes(bytes(1 << 20))
-    if doorbell:
-        (device / "resource1").write_bytes(bytes(PAGE))
-    return device
-
-
-def test_ivshmem_without_a_doorbell_is_polled(tmp_path):
-    pci(tmp_path, doorbell=False)
-    ends = [IvshmemBar("0000:00:05.0", side, sys=tmp_path).open() for side in (0, 1)]
-    assert ends[0].outgoing.data == Doorbell(-1)
-    with rooms(*map(Room, ends)) as (a, b):
+def test_one_region_for_both_directions(tmp_path, monkeypatch, delay):
+    with Hypervisor(tmp_path, monkeypatch, delay=delay) as host, rooms(Room(host.open("a")), Room(host.open("b"))) as (a, b):
         exchange(a, b)
 
 
-def test_ivshmem_rings_the_peer_by_register(tmp_path):
-    device = pci(tmp_path, doorbell=True)
-    bar = IvshmemBar("0000:00:05.0", 0, peer=3, sys=tmp_path)
-    end = bar.open().outgoing
-    end.data.kick()
-    assert (device / "resource0").read_bytes()[12:16] == (3 << 16).to_bytes(4, "little")
-    assert bar.position() == 7
-    (device / "resource0").write_bytes(bytes(PAGE))
-    end.producer(datagrams=False)  # rings when it starts
-    assert (device / "resource0").read_bytes()[12:16] == (3 << 16).to_bytes(4, "little")
-    (device / "device").write_text("0x1000\n")
-    with pytest.raises(HostError, match="1af4:1000"):
-        bar.open()
+def connection(root: Path, number: int, name: str, size: int = 1 << 20) -> Path:
+    """One of several of seL4's connections below `root`; the file that is its memory."""
+    folder, uio = root / f"sys/bus/pci/devices/0000:00:{number:02x}.0", f"uio{number}"
+    (folder / "uio" / uio).mkdir(parents=True)
+    (folder / "vendor").write_text("0x1af4\n")
+    (folder / "device").write_text(f"{CONNECTION}\n")
+    maps = root / "sys/class/uio" / uio / "maps/map1"
+    maps.mkdir(parents=True)
+    (maps / "size").write_text(f"{size:#x}\n")
+    (root / "sys/class/uio" / uio / "name").write_text(f"{name}\n")
+    (root / "dev").mkdir(exist_ok=True)
+    memory = root / "dev" / uio
+    memory.write_bytes(bytes(PAGE + size))
+    return memory
+
+
+def test_a_region_for_each_direction_is_never_written_by_who_reads_it(tmp_path, monkeypatch):
+    """Nothing rings here: what is waited for is found by looking."""
+    monkeypatch.setattr(of_region, "reopen", lambda fd, mode: os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC))
+    monkeypatch.setattr(of_region.Doorbell, "wait", lambda bell, timeout: bool(time.sleep(min(timeout, 0.01))), raising=True)
+    a, b = tmp_path / "a", tmp_path / "b"
+    for guest, other in ((a, "b"), (b, "a")):
+        connection(guest, 2, f"to-{other}")
+        connection(guest, 3, f"from-{other}")
+    for there, here in ((2, 3), (3, 2)):
+        (b / f"dev/uio{here}").unlink()
+        os.link(a / f"dev/uio{there}", b / f"dev/uio{here}")
+    ends = [attach_pair(*open_regions(f"uio:to-{other},from-{other}", sys=guest / "sys", dev=guest / "dev"))
+            for guest, other in ((a, "b"), (b, "a"))]
+    for end in ends:
+        assert memoryview(end.incoming.theirs).readonly and memoryview(end.outgoing.theirs).readonly
+        assert memoryview(end.hears.area).readonly and not memoryview(end.says.area).readonly
+    with rooms(*(Room(end) for end in ends)) as (one, two):
+        exchange(one, two)
+
+
+def test_a_connection_is_found_by_its_name_or_its_number(tmp_path):
+    for number, name in ((4, "connector"), (3, "connector"), (5, "to-red")):
+        connection(tmp_path, number, name)
+    def opened(name: str) -> str:
+        (found,) = open_regions(name, sys=tmp_path / "sys", dev=tmp_path / "dev")
+        path = Path(os.readlink(f"/proc/self/fd/{found.fd}"))
+        os.close(found.fd)
+        return path.name
+    assert [opened(f"uio:{name}") for name in ("to-red", "connector.0", "connector.1", "0000:00:04.0")] == ["uio5", "uio3", "uio4", "uio4"]
+    for name, said in (("connector", "2 connections have the name connector: say which, as connector.0"),
+                       ("connector.2", "2 connections have the name connector"), ("to-blue", "0 connections have the name to-blue"),
+                       ("connector.x", "2 connections have the name connector"), ("to-red,to-blue", "0 connections have the name to-blue")):
+        with pytest.raises(HostError, match=f"^region uio:.*: {said}"):
+            opened(f"uio:{name}")
+
+
+def test_lost_events_cost_a_second_not_the_connection(tmp_path, monkeypatch):
+    with Hypervisor(tmp_path, monkeypatch) as host:
+        host.lost = True
+        with rooms(Room(host.open("a")), Room(host.open("b"))) as (a, b):
+            exchange(a, b)
+
+
+def test_a_peer_that_starts_later_and_restarts(tmp_path, monkeypatch):
+    with Hypervisor(tmp_path, monkeypatch) as host, rooms(Room(host.open("a"))) as (a,):
+        a.to_ring.put(b"early", FROM)  # counted, not kept for whoever comes
+        wait_until(lambda: a.pumps[0].drops()["ring_detached"], 30, "nobody to hear it")
+        for _ in range(3):
+            with rooms(Room(host.open("b"))) as (b,):
+                exchange(a, b)
+        assert a.pumps[0].drops()["ring_record"] == 0
+
+
+def test_to_ring_is_a_store_into_the_register_of_the_device(tmp_path):
+    """ivshmem's takes the other one's id, of two; a connection's any value."""
+    for device, ids, register, value in ((IVSHMEM, 0, 12, 1 << 16), (IVSHMEM, 1, 12, 0), (CONNECTION, 7, 0, 1)):
+        root = tmp_path / f"{device}-{ids}"
+        pci(root, device, uio=1 << 20)
+        memory = root / "dev/uio3"
+        with open(memory, "r+b") as f:
+            f.write(bytes(8) + bytes([ids]))
+        found = open_region(f"uio:{ADDRESS}", sys=root / "sys", dev=root / "dev")
+        assert found[1:] == (PAGE, 1 << 20, register, value)
+        end = attach_region(*found, side=0).outgoing
+        for bell in (end.data, end.space):
+            with open(memory, "r+b") as f:
+                f.seek(register)
+                f.write(b"\xff" * 4)
+            bell.kick()
+            assert memory.read_bytes()[register:register + 4] == value.to_bytes(4, "little")
+        end.producer(datagrams=False)  # rings when it starts
+        assert memory.read_bytes()[register:register + 4] == value.to_bytes(4, "little")
+
+
+def test_what_cannot_ring_is_polled(tmp_path, monkeypatch):
+    """A BAR through sysfs; and a UIO device without an interrupt, which is an error to read."""
+    folder = pci(tmp_path, IVSHMEM, uio=1 << 20)
+    (folder / "resource2").write_bytes(bytes(1 << 20))
+    monkeypatch.setattr(of_region, "_hears", lambda fd: False)
+    for kind in ("ivshmem", "uio"):
+        ends = [attach_region(*open_region(f"{kind}:{ADDRESS}", sys=tmp_path / "sys", dev=tmp_path / "dev"), side=side)
+                for side in (0, 1)]
+        assert ends[0].outgoing.data == Doorbell(-1)
+        with rooms(*map(Room, ends)) as (a, b):
+            exchange(a, b)
+    monkeypatch.undo()
+    directory = os.open(tmp_path, os.O_RDONLY)
+    assert not of_region._hears(directory)
+    os.close(directory)
+
+
+def test_a_region_is_opened_by_its_name(tmp_path):
+    plain = tmp_path / "plain"
+    plain.touch(0o600)
+    os.truncate(plain, 1 << 20)
+    memfd = os.memfd_create("region", os.MFD_ALLOW_SEALING)
+    os.ftruncate(memfd, 1 << 20)
+    fcntl.fcntl(memfd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK)
+    for name in (f"file:{plain}", f"fd:{memfd}"):
+        sides = [attach_region(*open_region(name), side=side) for side in (0, 1)]
+        with rooms(*map(Room, sides)) as (a, b):
+            exchange(a, b)
+        Speaker(sides[1].says.area).say(Kind.UP, 5)
+        assert [r.values[0] for r in Listener(sides[0].hears.area).look()] == [5]
+        assert Listener(sides[1].hears.area).look() == []
+    os.close(memfd)
+
+
+def test_lanes_lie_beside_the_rings_and_in_nobody_elses_place(tmp_path):
+    """Whatever is written to either's lane and rings, the other's lane is what it was."""
+    file = tmp_path / "region"
+    file.write_bytes(bytes(1 << 20))
+    file.chmod(0o600)
+    a, b = (attach_region(*open_region(f"file:{file}"), side=side) for side in (0, 1))
+    for name in ("outgoing", "incoming"):
+        end = getattr(a, name)
+        end.own[:] = b"\xaa" * len(end.own)
+    a.says.area[:] = b"\xbb" * len(a.says.area)
+    assert bytes(b.hears.area) == b"\xbb" * PAGE and not any(b.says.area) and not any(b.outgoing.own)
+    assert len(a.outgoing.own) + len(a.says.area) + len(a.incoming.own) == 1 << 19
+    assert set(bytes(b.incoming.theirs)) == set(bytes(b.outgoing.theirs)) == {0xaa}
+
+
+@pytest.mark.parametrize("make, name, said", [
+    (lambda p: None, "pigeon:x", "neither uio:"), (lambda p: None, "file:{}", "No such file"),
+    (lambda p: p.mkdir(), "file:{}", "Is a directory"), (lambda p: p.touch(0o644), "file:{}", "chmod 600"),
+    (lambda p: os.mkfifo(p, 0o600), "file:{}", "no regular file"), (lambda p: p.symlink_to("/etc/hosts"), "file:{}", "symbolic links"),
+    (lambda p: p.touch(0o600), "file:{}", "no power of two"), (lambda p: None, f"ivshmem:{ADDRESS}", "no PCI device"),
+    (lambda p: None, f"uio:{ADDRESS}", "no PCI device"), (lambda p: pci(p, IVSHMEM), f"uio:{ADDRESS}", "wgpy_ring is not loaded"),
+    (lambda p: pci(p, "0x1000", uio=PAGE), f"uio:{ADDRESS}", "1af4:1000 is neither ivshmem"),
+    (lambda p: pci(p, "0x1000"), f"ivshmem:{ADDRESS}", "1af4:1000 is no ivshmem device"),
+    (lambda p: pci(p, IVSHMEM, uio=1 << 18), f"uio:{ADDRESS}", "262144 bytes are no power of two of at least 1 MiB"),
+    (lambda p: pci(p, IVSHMEM, uio=3 << 20), f"uio:{ADDRESS}", "3145728 bytes are no power of two"),
+    (lambda p: (pci(p, IVSHMEM, uio=1 << 20), (p / "dev/uio3").write_bytes(b"\2" * PAGE)), f"uio:{ADDRESS}",
+     "its id at ivshmem is 33686018"),
+    (lambda p: (pci(p, IVSHMEM, uio=1 << 20), (p / "sys/class/uio/uio3/maps/map1/size").write_text("x")), f"uio:{ADDRESS}",
+     "invalid literal"),
+    (lambda p: None, "fd:x", "invalid literal"),
+    (lambda p: None, "fd:0", "not sealed"), (lambda p: None, "fd:4000", "Bad file descriptor")])
+def test_a_region_that_is_none_is_refused_in_one_line(tmp_path, make, name, said):
+    make(tmp_path / "region")
+    before = len(os.listdir("/proc/self/fd"))
+    with pytest.raises(HostError, match=said) as refused:
+        open_region(name.format(tmp_path / "region"), sys=tmp_path / "region/sys", dev=tmp_path / "region/dev")
+    assert str(refused.value).startswith("region ") and "\n" not in str(refused.value)
+    assert len(os.listdir("/proc/self/fd")) == before

@@ -22,7 +22,7 @@ DATA, KEEPALIVE = message(4, 32 + 1420), message(4, 32)
 
 
 class Black:
-    """Its ring to crypto has 256 descriptors; crypto reads when it is told to."""
+    """Its ring to crypto has 1024 descriptors; crypto reads when it is told to."""
 
     def __init__(self):
         ring = MemfdRing.create("gate")
@@ -122,10 +122,10 @@ def test_nothing_is_charged_to_an_address(black, datagram):
 
 def test_strangers_get_three_quarters_of_the_ring(black):
     """Also within one batch, so that black never waits for their sake."""
-    black.puts(INITIATION, strangers(250))
+    black.puts(INITIATION, strangers(900))
     black.puts(INITIATION, strangers(250, 1000))
-    assert black.drops() == {"ring_share": 500 - 192} and black.to_crypto.stats()["waits"] == 0
-    assert [e.address for _, e, _ in black.reads()] == strangers(192)
+    assert black.drops() == {"ring_share": 1150 - 768} and black.to_crypto.stats()["waits"] == 0
+    assert [e.address for _, e, _ in black.reads()] == strangers(768)
     black.puts(INITIATION, strangers(100))
     assert len(black.reads()) == 100, "there is room again"
 
@@ -133,12 +133,12 @@ def test_strangers_get_three_quarters_of_the_ring(black):
 @pytest.mark.parametrize("peer", ["192.0.2.1", "2001:db8::1"])
 def test_a_peer_that_crypto_answers_has_the_rest(black, peer):
     black.sends(KEEPALIVE, peer)
-    black.puts(INITIATION, strangers(250))
+    black.puts(INITIATION, strangers(800))
     black.puts(DATA, [peer] * 100)
     black.puts(INITIATION, strangers(250, 1000))
     black.puts(INITIATION, [peer])
     took = black.reads()
-    assert len(took) == 192 + 101 and [e.address for _, e, _ in took[192:]] == [peer] * 101
+    assert len(took) == 768 + 101 and [e.address for _, e, _ in took[768:]] == [peer] * 101
 
 
 def test_a_large_arena_that_is_three_quarters_full_is_too(black):
@@ -153,25 +153,25 @@ def test_for_180_seconds(black):
     black.sends(DATA, "192.0.2.1")
     for later, passed in ((180 * SECOND - 1, 1), (1, 0)):
         black.now += later
-        black.puts(INITIATION, strangers(250))
+        black.puts(INITIATION, strangers(800))
         black.puts(DATA, ["192.0.2.1"])
-        assert len(black.reads()) == 192 + passed
+        assert len(black.reads()) == 768 + passed
 
 
 def test_an_ipv6_source_is_its_64(black):
     black.sends(DATA, "2001:db8:0:1::1")
-    black.puts(INITIATION, strangers(250))
+    black.puts(INITIATION, strangers(800))
     black.puts(DATA, ["2001:db8:0:1:ffff::2", "2001:db8:0:2::1"])
-    assert [e.address for _, e, _ in black.reads()[192:]] == ["2001:db8:0:1:ffff::2"]
+    assert [e.address for _, e, _ in black.reads()[768:]] == ["2001:db8:0:1:ffff::2"]
 
 
 @pytest.mark.parametrize("datagram", [INITIATION, RESPONSE, COOKIE])
 def test_handshake_messages_to_a_source_do_not_prefer_it(black, datagram):
     """Crypto answers strangers with cookies: that authenticates nobody."""
     black.sends(datagram, "192.0.2.1")
-    black.puts(INITIATION, strangers(250))
+    black.puts(INITIATION, strangers(800))
     black.puts(DATA, ["192.0.2.1"])
-    assert len(black.reads()) == 192
+    assert len(black.reads()) == 768
 
 
 def test_a_peer_that_roams_is_heard_at_once(black):
@@ -189,9 +189,9 @@ def test_a_flood_of_sources_does_not_displace_a_preferred_one(black):
         black.puts(INITIATION, strangers(1000, i))
         black.reads()
     assert black.gate.stats()["evicted"] == 0
-    black.puts(INITIATION, strangers(250))
+    black.puts(INITIATION, strangers(800))
     black.puts(DATA, peers[:60])
-    assert [e.address for _, e, _ in black.reads()[192:]] == peers[:60]
+    assert [e.address for _, e, _ in black.reads()[768:]] == peers[:60]
 
 
 def test_a_gate_has_a_port_behind_it():

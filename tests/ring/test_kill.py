@@ -74,7 +74,7 @@ def test_killed_rooms_come_back_and_nothing_is_damaged(tmp_path):
             wait_for(lambda: all(s.counters[3] for s in sides), 20, *sides)  # Python has started
             lives = consumer.counters[2], consumer.counters[0]
             fresh = producer in victims
-            wait_for(lambda: consumer.counters[0] > lives[1] and (not fresh or consumer.counters[2] != lives[0]),
+            wait_for(lambda was=lives, new=fresh: consumer.counters[0] > was[1] and (not new or consumer.counters[2] != was[0]),
                      RESUME, *sides)
             for side in sides:
                 first.setdefault(side.role, side.counters[3])

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from rooms.nodes import Pair
+
 from wgpy.lab.netns import wait_until
 from wgpy.lab.traffic import ping
 
@@ -36,7 +37,7 @@ class Sealed:
                         f"PublicKey = {base64.b64encode(self.pair.b.public).decode()}\n"
                         f"PresharedKey = {base64.b64encode(self.a.psk).decode()}\n")
         conf.chmod(0o600)
-        self.run("site", "seal", self.a.file, "--credential", self.credential, "--import", conf)
+        self.run("keys", "seal", self.a.file, "--credential", self.credential, "--import", conf)
         conf.unlink()
 
     def environment(self):
@@ -45,7 +46,7 @@ class Sealed:
     def start(self):
         with open(self.a.log, "ab") as log:
             self.a.process = self.a.box.popen(
-                sys.executable, "-I", "-m", "wgpy.cli", "encryptor", "up", self.a.file, "--foreground", "--credential",
+                sys.executable, "-I", "-m", "wgpy.cli", "node", "up", self.a.file, "--foreground", "--credential",
                 self.credential, env=self.environment(), stderr=log)
         wait_until(lambda: self.a.process.poll() is not None or self.a.status().get("up"), 20, "a comes up")
         assert self.a.process.poll() is None, self.a.log.read_text()
@@ -104,4 +105,4 @@ def sealed(*mount):
 
 
 def reaches(node):
-    return ping(node.a.host, node.pair.b.address, count=3, interval=0.1).lost <= 1
+    return ping(node.a.host, node.pair.b.address, count=3, interval=0.1, wait=8).lost <= 1

@@ -73,7 +73,8 @@ def memory(victim: int, victim_dir: int, pidfd: int) -> dict:
     return {f"{victim}: {name}": action for name, action in attempts.items()}
 
 
-def kernel() -> dict:
+def kernel(heard: list[int]) -> dict:
+    """`heard`: duplicates of the room's own netlink sockets, which root opened."""
     def netlink(protocol, kind, payload):
         with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, protocol) as s:
             s.settimeout(2)
@@ -92,11 +93,21 @@ def kernel() -> dict:
         index = socket.if_nametoindex(name)
         return netlink(0, RTM_NEWLINK, struct.pack("=BxHiII", 0, 0, index, IFF_UP, IFF_UP))
 
-    def make_dummy():
+    def dummy():
         kind = b"dummy\0\0\0"
         info = struct.pack("=HH", 4 + 9, 1) + kind + struct.pack("=I", 0)[:4]
-        body = struct.pack("=BxHiII", 0, 0, 0, 0, 0) + struct.pack("=HH", 4 + len(info), 18) + info
-        return netlink(0, RTM_NEWLINK, body)
+        return struct.pack("=BxHiII", 0, 0, 0, 0, 0) + struct.pack("=HH", 4 + len(info), 18) + info
+
+    def make_dummy():
+        return netlink(0, RTM_NEWLINK, dummy())
+
+    def make_where_it_hears():
+        """The room reads the answers; so what was made is looked for."""
+        before = socket.if_nameindex()
+        for fd in heard:
+            with socket.socket(fileno=os.dup(fd)) as s:
+                s.send(struct.pack("=IHHII", 16 + len(dummy()), RTM_NEWLINK, 0x605, 1, 0) + dummy())
+        return f"{len(heard)} sockets, {len(socket.if_nameindex()) - len(before)} links made"
 
     def flush_firewall():
         table = b"wgpy_black\0\0"
@@ -106,6 +117,7 @@ def kernel() -> dict:
         "links up": lambda: links(),
         "raise every link": lambda: sorted({attempt(lambda n=n: up(n)) for _, n in socket.if_nameindex()}),
         "make a link": make_dummy,
+        "make a link where the room hears": make_where_it_hears,
         "packet socket": lambda: socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 3).close(),
         "raw socket": lambda: socket.socket(socket.AF_INET, socket.SOCK_RAW, 1).close(),
         "delete firewall": flush_firewall,
@@ -175,18 +187,22 @@ def main() -> None:
     seen = [(int(v), os.open(f"/proc/{v}", os.O_RDONLY | os.O_DIRECTORY), os.pidfd_open(int(v)))
             for v in victims.split(",")]
     room_pidfd = os.pidfd_open(room)
-    room_fds = {}
+    room_fds, heard = {}, []
     for name in os.listdir(f"/proc/{room}/fd"):
         target = os.readlink(f"/proc/{room}/fd/{name}")
         if target.startswith("/memfd:wgpy-"):
             fd = libc.syscall(ctypes.c_long(SYS_PIDFD_GETFD), room_pidfd, int(name), 0)
             flags = int(open(f"/proc/{room}/fdinfo/{name}").read().split("flags:")[1].split()[0], 8)
             room_fds[fd] = target[12:].split(" ")[0], flags & 3 == os.O_RDWR
+        elif target.startswith("socket:"):
+            fd = libc.syscall(ctypes.c_long(SYS_PIDFD_GETFD), room_pidfd, int(name), 0)
+            with socket.socket(fileno=os.dup(fd)) as s:
+                heard += [fd] * (s.family == socket.AF_NETLINK)
     reader, writer = os.pipe()
     results = {}
     for leave_out, makes in ((("pid",), lambda: {k: v for one in seen for k, v in memory(*one).items()}),
                              ((), lambda: {"numbers seen": lambda: [n for n in range(1, 4000) if alive(n)]}),
-                             ((), kernel), ((), lambda: rings(room_fds)), ((), lambda: reach(addresses))):
+                             ((), lambda: kernel(heard)), ((), lambda: rings(room_fds)), ((), lambda: reach(addresses))):
         if (child := os.fork()) == 0:
             enter(room, leave_out)
             if (grandchild := os.fork()) == 0:  # a pid namespace is for children

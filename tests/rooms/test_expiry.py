@@ -4,6 +4,7 @@ interruption may have cost is asked for again. Under virtual time, in this proce
 import os
 
 from rooms.test_keys import found, memory
+
 from wgpy._fast.plane import Plane
 from wgpy.notices import Endpoint
 from wgpy.protocol.device import Device, Instant

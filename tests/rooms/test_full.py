@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from netns import connections
 from rooms.nodes import WEB
+
 from wgpy.lab.netns import wait_until
 from wgpy.lab.traffic import ping, pinging
 

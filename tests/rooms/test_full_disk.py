@@ -6,6 +6,7 @@ import signal
 
 import pytest
 from rooms.sealed_node import reaches, sealed
+
 from wgpy.lab.netns import wait_until
 
 pytestmark = pytest.mark.netns
@@ -45,7 +46,7 @@ def test_a_full_disk_refuses_changes_and_leaves_them_undone(tiny):
     answer = tiny.ask(cmd="psk-set", name="new")
     assert answer["errno"] == 28 and "nothing was changed" in answer["error"] and "key" not in answer
     tiny.a.write_site([tiny.pair.b], extra='[[permit]]\nfrom = ["10.1.0.0/25"]\nto = ["10.2.0.0/25"]\n')
-    assert "audit trail cannot be written" in tiny.run("reload", "a", fails=True)
+    assert "audit trail cannot be written" in tiny.run("node", "reload", "a", fails=True)
     assert "10.1.0.0/25" not in rules(tiny) and reaches(tiny)
     assert tiny.ask(cmd="keys")["psks"] == psks
     tiny.a.process.send_signal(signal.SIGHUP)
@@ -56,9 +57,9 @@ def test_a_full_disk_refuses_changes_and_leaves_them_undone(tiny):
     wait_until(lambda: tiny.a.status()["rooms"]["crypto"]["restarts"] == 1, 15, "crypto is back")
     wait_until(lambda: reaches(tiny), 15, "traffic is back")
     filler.unlink()
-    tiny.run("reload", "a")
+    tiny.run("node", "reload", "a")
     assert "10.1.0.0/25" in rules(tiny)
     assert tiny.ask(cmd="psk-set", name="new")["errno"] == 0
-    told = json.loads(tiny.run("audit", "verify", "a", "--json"))
-    assert told["entries"] == tiny.ask(cmd="audit")["entries"] 
+    told = json.loads(tiny.run("node", "audit", "verify", "a", "--json"))
+    assert told["entries"] == tiny.ask(cmd="audit")["entries"]
     wait_until(lambda: tiny.a.status()["audit"] == "", 10, "status.json says that it is written again")

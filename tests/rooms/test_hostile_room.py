@@ -8,12 +8,13 @@ import socket
 import time
 
 import pytest
-from wgpy.daemon import supervisor_room
-from wgpy.daemon.liveness import Judge
-from wgpy.daemon.supervisor_room import RoomProcess, clean
+
 from wgpy.errors import WgpyError
-from wgpy.isolate import control
 from wgpy.loop import Loop
+from wgpy.node import room_process
+from wgpy.node.liveness import Judge, Seen
+from wgpy.node.room_process import RoomProcess, clean
+from wgpy.rooms import control
 
 
 def test_a_message_is_an_object_with_as_many_names_as_descriptors():
@@ -101,7 +102,55 @@ def test_a_room_is_asked_and_one_that_does_not_answer_is_killed(monkeypatch):
     room.tick()
     assert not room.killed and theirs.receive()[0] == {"ask": "status"}
     monkeypatch.setattr(room._judge, "seen", lambda seen, now: "does not answer")
-    room.pid = room._jailed = os.getpid()
+    room.pid = os.getpid()
+    room.look()
+    room.look()
+    assert room.killed == 1
+
+
+@pytest.mark.parametrize("said, killed", [
+    ([{"refused": {}}], 1), ([{"peers": []}], 1), ([{"pen": "line"}], 1), ([{"ready": True}], 1), ([{}], 1),
+    ([{"refused": {}}, {"status": {}}], 0)])
+def test_only_a_status_answers_whether_a_room_lives(monkeypatch, said, killed):
+    """Twenty seconds in which a room goes on talking of something else."""
+    clock = [1000.0]
+    monkeypatch.setattr(room_process.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(room_process.liveness, "look", lambda pid: Seen("S", False, 1.0))
+    ours, theirs = control.pair()
+    ours.sock.setblocking(False)
+    room = room_of(ours)
+    theirs.send({"ready": True})
+    room._receive()
+    room.pid = os.getpid()
+    for half_second in range(40):
+        if half_second % 4 == 0:
+            room.tick()
+        for message in said:
+            theirs.send(message)
+            room._receive()
+        clock[0] += 0.5
+        room.look()
+    assert room.killed == killed
+
+
+def test_a_helper_that_a_starting_room_ran_is_not_the_room(monkeypatch):
+    """Seen when it was the only child, and gone when the room is ready."""
+    children = {1: 2}
+    monkeypatch.setattr(room_process.liveness, "jailed", lambda pid: children[pid])
+    monkeypatch.setattr(room_process.liveness, "look", lambda pid: Seen(
+        "S" if pid in children.values() else "X", False, 1.0))
+    ours, theirs = control.pair()
+    ours.sock.setblocking(False)
+    room = room_of(ours)
+    room.pid = 1
+    room.look()
+    children[1] = 3
+    theirs.send({"ready": True})
+    room._receive()
+    for _ in range(4):
+        room.look()
+    assert not room.killed
+    monkeypatch.setattr(room_process.liveness, "look", lambda pid: Seen("Z", False, 1.0))  # the room itself
     room.look()
     room.look()
     assert room.killed == 1
@@ -125,10 +174,10 @@ def test_a_room_that_floods_its_log_is_killed(monkeypatch, written):
         data = original(fd, size)
         read[0] += len(data)
         return data
-    monkeypatch.setattr(supervisor_room.os, "posix_spawn", lambda path, argv, env, **more: spawn(
+    monkeypatch.setattr(room_process.os, "posix_spawn", lambda path, argv, env, **more: spawn(
         path, [path, "-S", "-c", FLOOD % written], env, **more))
-    monkeypatch.setattr(supervisor_room.os, "read", counted)
-    monkeypatch.setattr(supervisor_room.log, "info", lambda *a: lines.append(a))
+    monkeypatch.setattr(room_process.os, "read", counted)
+    monkeypatch.setattr(room_process.log, "info", lambda *a: lines.append(a))
     loop = Loop()
     room = RoomProcess(loop, "red", lambda: ({}, {}), lambda *_: None, ended.append)
     room.start()

@@ -6,11 +6,15 @@ import base64
 import os
 import re
 import signal
+import struct
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from rooms.nodes import ROOMS, WEB, Pair
 from rooms.third_peer import ThirdPeer
+
 from wgpy.lab.netns import wait_until
 from wgpy.lab.traffic import ping
 
@@ -49,6 +53,43 @@ def found(keys, chunks):
     out = set()
     for chunk in chunks:
         out |= {name for name, form in forms if form in chunk}
+    return out
+
+
+def poly1305_r(key, counter):
+    """RFC 8439, 2.6: r of the packet with this counter, clamped, from ChaCha20's block 0."""
+    start = [0x61707865, 0x3320646E, 0x79622D32, 0x6B206574, *struct.unpack("<8I", key), 0, 0,
+             *struct.unpack("<2I", counter.to_bytes(8, "little"))]
+    x = start.copy()
+    for _ in range(10):
+        for turn in (0, 1):
+            for i in range(4):
+                a, b, c, d = i, 4 + (i + turn) % 4, 8 + (i + 2 * turn) % 4, 12 + (i + 3 * turn) % 4
+                for p, q, r, bits in ((a, b, d, 16), (c, d, b, 12), (a, b, d, 8), (c, d, b, 7)):
+                    x[p] = (x[p] + x[q]) & 0xFFFFFFFF
+                    x[r] ^= x[p]
+                    x[r] = (x[r] << bits | x[r] >> 32 - bits) & 0xFFFFFFFF
+    block = struct.pack("<4I", *((s + t) & 0xFFFFFFFF for s, t in zip(start[:4], x[:4], strict=True)))
+    return (int.from_bytes(block, "little") & 0x0FFFFFFC0FFFFFFC0FFFFFFC0FFFFFFF).to_bytes(16, "little")
+
+
+def parts(keys):
+    """Each aligned word of 8 bytes of a key, and of r of a session's first packets."""
+    out = {}
+    for name, key in keys.items():
+        secrets = {"": key} | ({f", r of packet {n}": poly1305_r(key, n) for n in range(3)} if "session" in name else {})
+        out |= {f"{name}{of} word {i // 8}": secret[i:i + 8]
+                for of, secret in secrets.items() for i in range(0, len(secret), 8)}
+    return out
+
+
+def parts_found(keys, chunks):
+    """Names of the parts that occur, at any offset."""
+    wanted = parts(keys)
+    out = set()
+    for chunk in chunks:
+        chunk = chunk.replace(bytes(4096), bytes(8))
+        out |= {name for name, part in wanted.items() if part in chunk}
     return out
 
 
@@ -91,6 +132,24 @@ def test_crypto_has_the_keys(watched):
     assert found(keys, memory(pair.a.pid("crypto"))) == set(keys)
 
 
+def test_a_part_of_a_key_would_be_found(watched):
+    """At an odd place of another process's memory: one word of a key, and one of an r."""
+    pair, third = watched
+    keys = known_keys(pair, third)
+    planted = {name: part for name, part in parts(keys).items()
+               if name in ("private word 2", "session 0 send, r of packet 1 word 1")}
+    assert len(planted) == 2
+    script = "import signal, sys; keep = sys.stdin.buffer.read(); print(len(keep), flush=True); signal.pause()"
+    with subprocess.Popen([sys.executable, "-I", "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        try:
+            other.stdin.write(b"x" + b"-".join(planted.values()))
+            other.stdin.close()
+            assert other.stdout.readline() == b"18\n"
+            assert parts_found(keys, memory(other.pid)) == set(planted)
+        finally:
+            other.kill()
+
+
 @pytest.mark.parametrize("room", ["black", "red"])
 def test_no_key_in_the_memory_or_the_files_of_an_outer_room(watched, room):
     pair, third = watched
@@ -98,6 +157,7 @@ def test_no_key_in_the_memory_or_the_files_of_an_outer_room(watched, room):
     parent = int(re.search(r"PPid:\t(\d+)", Path(f"/proc/{pid}/status").read_text())[1])
     for process in (pid, parent):
         assert not found(known_keys(pair, third), memory(process))
+        assert not parts_found(known_keys(pair, third), memory(process))
         assert not found(known_keys(pair, third), open_files(process))
 
 
@@ -128,10 +188,12 @@ def test_retired_keys_are_gone_from_crypto(watched):
     last = len(third.sessions) - 1
     assert f"session {last} send" in left and f"session {last} receive" in left
     assert left <= {f"session {i} {way}" for i in (last, last - 1) for way in ("send", "receive")}, left
+    assert not parts_found({k: v for k, v in keys.items() if k not in left}, memory(crypto))
 
     pair.a.write_site([pair.b])
     pair.a.process.send_signal(signal.SIGHUP)
     wait_until(lambda: "new site file" in pair.a.log.read_text(), 5, "the new site file")
     assert not found(keys, memory(crypto))
+    assert not parts_found(keys, memory(crypto))
     assert pair.a.pid("crypto") == crypto and ping(pair.a.host, pair.b.address).lost == 0
     assert set(ROOMS) == set(pair.a.status()["rooms"])

@@ -11,6 +11,7 @@ import time
 
 import pytest
 from rooms.nodes import MARKER, ROOMS, Watch
+
 from wgpy.lab.netns import wait_until
 from wgpy.lab.traffic import ping
 
@@ -54,7 +55,7 @@ def test_down_gives_everything_back_and_up_works_again(pair):
 def test_commands(pair):
     a = pair.a
     a.start()
-    assert json.loads(a.command("status", "a", "--json").stdout)["up"]
+    assert json.loads(a.command("status", "a", "--json").stdout)["a"]["up"]
     again = a.command("up", a.file, check=False)
     assert again.returncode == 1 and "up already" in again.stderr and "Traceback" not in again.stderr
     assert ping(a.host, a.inner, wait=0.3).lost == 3  # silence, and the first one was not disturbed
@@ -86,7 +87,7 @@ def test_a_supervisor_that_crashes_leaves_nothing_open(pair):
         time.sleep(0.01)
     wait_until(lambda: ping(a.host, pair.b.address, wait=0.5).lost == 0, 8, "traffic")
     outside.stop()
-    assert outside.sealed > 10 and not outside.leaks
+    assert outside.sealed >= 3 and not outside.leaks  # the last ping at least
     os.kill(a.process.pid, signal.SIGKILL)
     a.process.wait()
     a.command("down", "a")
@@ -134,7 +135,7 @@ def _named(s, *names: bytes) -> bool:
 def background(node, key):
     fd = os.memfd_create("key")
     os.write(fd, key)
-    process = node.box.popen(sys.executable, "-I", "-m", "wgpy.cli", "encryptor", "up", node.file, "--key-fd", fd,
+    process = node.box.popen(sys.executable, "-I", "-m", "wgpy.cli", "node", "up", node.file, "--key-fd", fd,
                              env=node.environment(), pass_fds=(fd,), stderr=subprocess.PIPE, text=True)
     os.close(fd)
     return process.wait(20), process.stderr.read()

@@ -5,6 +5,7 @@ import signal
 
 import pytest
 from rooms.nodes import ROOMS
+
 from wgpy.lab.netns import wait_until
 from wgpy.lab.traffic import ping
 

@@ -6,6 +6,7 @@ import time
 
 import pytest
 from rooms.nodes import WEB
+
 from wgpy.lab.netns import Netns, wait_until
 from wgpy.lab.traffic import ping
 

@@ -9,6 +9,7 @@ import socket
 
 import pyseccomp
 import pytest
+
 from wgpy.isolate import seccomp
 
 ROOMS = ("black", "crypto", "red")
@@ -25,7 +26,8 @@ DANGEROUS = """socket socketpair connect bind listen accept open openat openat2 
  arch_prctl seccomp personality ioperm iopl modify_ldt memfd_create memfd_secret shmget shmat msgget
  semget mq_open inotify_init1 fanotify_init name_to_handle_at open_by_handle_at sethostname
  setdomainname quotactl acct splice tee vmsplice sendfile copy_file_range ioctl setsockopt timer_create
- pkey_mprotect clone3 fcntl ftruncate fallocate pwrite64 pwritev pwritev2 fsync sync dup dup2 dup3 shutdown landlock_create_ruleset setrlimit prlimit64 nfsservctl lookup_dcookie""".split()
+ pkey_mprotect clone3 fcntl ftruncate fallocate pwrite64 pwritev pwritev2 fsync sync dup dup2 dup3 shutdown
+ landlock_create_ruleset setrlimit prlimit64 nfsservctl lookup_dcookie""".split()
 
 
 def number_of(name):

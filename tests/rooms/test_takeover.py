@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from rooms.nodes import MARKER, ROOMS, WEB
+
 from wgpy.lab.traffic import ping
 from wgpy.lab.wire import Capture
 
@@ -78,15 +79,16 @@ def test_interfaces_and_firewall_are_out_of_reach(taken, room):
     assert outcome["raise every link"] == '["EPERM"]'
     for attempt in ("make a link", "packet socket", "raw socket", "delete firewall"):
         assert outcome[attempt] == "EPERM", attempt
+    assert outcome["make a link where the room hears"] == f"{int(room == 'black')} sockets, 0 links made"
 
 
 @pytest.mark.parametrize("room", ROOMS)
 def test_rings_of_others_are_not_there_and_the_neighbours_half_is_read_only(taken, room):
-    rings = {k: v for k, v in taken[1][room].items() if "-p " in k or "-c " in k}
+    rings = {k: v for k, v in taken[1][room].items() if "-p " in k or "-c " in k or "-l " in k}
     neighbour = {"black": "crypto", "red": "crypto"}
     names = {k.split(" ")[0] for k in rings}
     if room in neighbour:
-        assert names == {f"{a}-{b}-{half}" for a, b in ((room, "crypto"), ("crypto", room)) for half in "pc"}
+        assert names == {f"{a}-{b}-{half}" for a, b in ((room, "crypto"), ("crypto", room)) for half in "pc"} | {f"{room}-l"}
     for attempt, outcome in rings.items():
         if attempt.endswith("own: map writable"):
             assert outcome == "done", attempt

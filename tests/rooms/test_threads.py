@@ -2,6 +2,7 @@
 import os
 
 import pytest
+
 from wgpy.lab.encryptors import Pair
 from wgpy.lab.traffic import ping
 

@@ -13,5 +13,5 @@ def test_proofs_exist():
     tests = {name for _, name in proofs if name}
     assert len(paths) >= 8 and len(tests) >= 8
     assert not [p for p in paths if not (ROOT / p).exists()]
-    known = "".join(p.read_text(encoding="utf-8") for p in (ROOT / "tests/rooms").glob("test_*.py"))
+    known = "".join(p.read_text(encoding="utf-8") for p in (ROOT / "tests").glob("*/test_*.py"))
     assert not [t for t in tests if f"def {t}(" not in known]

@@ -6,9 +6,11 @@ import http.server
 import os
 import socketserver
 import threading
+from contextlib import contextmanager
 
 import pytest
 from rooms.nodes import WEB
+
 from wgpy.lab.traffic import fetch, ping
 
 pytestmark = pytest.mark.netns
@@ -32,11 +34,17 @@ class Server(socketserver.ThreadingTCPServer):
     allow_reuse_address = daemon_threads = True
 
 
-def serve(ns, address):
+@contextmanager
+def serving(ns, address):
+    """A web server there, for as long as the block lasts."""
     with ns.entered():
         server = Server((address, 8080), Page)
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    return server
+    try:
+        yield
+    finally:
+        server.shutdown()
+        server.server_close()
 
 
 def fetched(host, address):
@@ -47,23 +55,15 @@ def test_hosts_reach_each_other(both_modes):
     assert ping(both_modes.a.host, both_modes.b.address, wait=8).lost == 0
     assert ping(both_modes.b.host, both_modes.a.address).lost == 0
     for node, other in (both_modes.nodes, both_modes.nodes[::-1]):
-        server = serve(other.host, other.address)
-        try:
+        with serving(other.host, other.address):
             assert fetched(node.host, other.address)
-        finally:
-            server.shutdown()
-            server.server_close()
 
 
 def test_the_internet_is_beside_the_tunnel_in_small_mode_only(both_modes):
-    server = serve(both_modes.internet, WEB)
-    try:
+    with serving(both_modes.internet, WEB):
         if both_modes.a.mode == "small":
             assert ping(both_modes.a.host, WEB).lost == 0 and fetched(both_modes.a.host, WEB)
         else:
             assert ping(both_modes.a.host, WEB, wait=0.5).lost == 3
             for room in ("black", "red"):
                 assert "clear0" not in both_modes.a.inside(room, "ip", "link").stdout
-    finally:
-        server.shutdown()
-        server.server_close()

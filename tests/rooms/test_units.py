@@ -1,4 +1,5 @@
-"""The systemd unit: what it grants is enough for a node, and no more than it needs."""
+"""The systemd units: what one grants is enough for a node, and no more than it needs; both find
+the programs wherever they were installed."""
 
 import configparser
 import re
@@ -6,10 +7,12 @@ from pathlib import Path
 
 import pytest
 from rooms.nodes import Pair
+
 from wgpy.lab.traffic import ping
 
 pytestmark = pytest.mark.netns
-UNIT = Path(__file__).parents[2] / "packaging/systemd/wgpy-encryptor@.service"
+UNITS = Path(__file__).parents[2] / "packaging/systemd"
+UNIT = UNITS / "wgpy-encryptor@.service"
 
 
 def service():
@@ -46,3 +49,10 @@ def test_the_unit_needs_no_mount_namespace():
     """Else the rooms' network namespaces could not be seen by the host's administrator."""
     options, _ = service()
     assert not {o for o in options if o.startswith(("Protect", "Private", "ReadOnly", "Inaccessible", "Bind", "Temporary"))}
+
+
+@pytest.mark.parametrize("unit", sorted(UNITS.glob("*.service")), ids=lambda p: p.name)
+def test_a_unit_looks_for_its_programs(unit):
+    """By name, which systemd looks for in /usr/local/bin, where the README puts it, and /usr/bin."""
+    commands = re.findall(r"^Exec(?:Start|Stop)=(\S+)", unit.read_text(), re.M)
+    assert commands and set(commands) == {"wgpy"}

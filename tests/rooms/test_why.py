@@ -1,4 +1,4 @@
-"""`wgpy why` on live nodes whose administrators made a mistake each."""
+"""`wgpy node why` on live nodes whose administrators made a mistake each."""
 
 import base64
 import json
@@ -10,6 +10,7 @@ import time
 
 import pytest
 from rooms.nodes import Pair
+
 from wgpy.lab.netns import wait_until
 from wgpy.lab.traffic import ping
 
@@ -18,7 +19,7 @@ pytestmark = pytest.mark.netns
 
 def why(node, peer, *options):
     done = node.box.run("env", *(f"{k}={v}" for k, v in node.environment().items() if k == "WGPY_RUN_DIR"),
-                        sys.executable, "-I", "-m", "wgpy.cli", "why", peer, "--node", node.name, "--json", *options)
+                        sys.executable, "-I", "-m", "wgpy.cli", "node", "why", peer, "--node", node.name, "--json", *options)
     return json.loads(done.stdout)
 
 
@@ -45,7 +46,7 @@ def pair(tmp_path_factory):
     try:
         made.start()
         for node in made.nodes:
-            wait_until(lambda: node.status()["rooms"]["crypto"]["status"].get("peers"), 10, "crypto tells of its peers")
+            wait_until(lambda node=node: node.status()["rooms"]["crypto"]["status"].get("peers"), 10, "crypto tells of its peers")
         yield made
     finally:
         made.close()
@@ -62,17 +63,17 @@ def test_a_wrong_public_key_is_seen_from_the_other_node(pair):
     right, wrong = (base64.b64encode(k).decode() for k in (pair.b.public, os.urandom(32)))
     rewrite(pair.a, lambda text: text.replace(right, wrong))
     ping(pair.a.host, pair.b.address, count=2)
-    says(pair.a, "b", "no-reply", first=False)
-    says(pair.b, "a", "wrong-key", first=False)
+    says(pair.a, "b", "no_reply", first=False)
+    says(pair.b, "a", "wrong_key", first=False)
     remote = pair.b.run_dir / "b" / "status.json"
-    assert "wrong-key" in causes(pair.a, "b", "--remote", str(remote))
+    assert "wrong_key" in causes(pair.a, "b", "--remote", str(remote))
 
 
 def test_no_endpoint(pair):
     other = base64.b64encode(os.urandom(32)).decode()  # a peer that stays would keep the endpoint it had
     rewrite(pair.a, lambda text: re.sub(r'public_key = ".*"', f'public_key = "{other}"', text).replace(
         '\nendpoints = ["198.51.2.2:51820"]', ""))
-    says(pair.a, "b", "no-endpoint", first=False)
+    says(pair.a, "b", "no_endpoint", first=False)
 
 
 def test_a_host_without_permission(pair):
@@ -87,4 +88,4 @@ def test_a_dead_room(pair):
         wait_until(lambda: pair.a.status()["rooms"]["black"]["restarts"], 20, "the supervisor noticed")
     finally:
         wait_until(lambda: pair.a.status()["rooms"]["black"]["state"] == "ready", 20, "black is back")
-    assert "room-down" not in causes(pair.a, "b")
+    assert "room_down" not in causes(pair.a, "b")

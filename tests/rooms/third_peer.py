@@ -7,6 +7,7 @@ import threading
 import time
 
 from nacl.public import PrivateKey
+
 from wgpy.lab.netns import Netns, wait_until
 from wgpy.notices import KEY_NEEDED, Endpoint
 from wgpy.protocol import effects
@@ -40,7 +41,7 @@ class ThirdPeer:
         uses the new keys."""
         before = len(self.sessions)
         with self._lock:
-            peer = self.device.find(self._other)
+            peer = self.device.peers[self._other]
             peer.handshake_sent = peer.usable_since = -10**12  # the 5 s are not what is tested
             self._do(self.device.notice(self._other, KEY_NEEDED, self._now()))
         wait_until(lambda: len(self.sessions) > before, 5, "a session of ours")

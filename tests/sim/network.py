@@ -5,7 +5,8 @@ import heapq
 import random
 from dataclasses import dataclass
 
-from sim.node import SECOND, Node
+from sim.node import SECOND, SUITE, Node
+
 from wgpy.protocol.device import Instant
 
 MS = 1_000_000
@@ -131,4 +132,4 @@ def sent_by(net: Network, node: Node, kind: int, since: int = 0) -> list[int]:
 
 def keepalives_by(net: Network, node: Node, since: int = 0) -> list[int]:
     return [t for t, name, d in net.datagrams
-            if name == node.name and d[0] == 4 and len(d) == 32 and t >= since]
+            if name == node.name and d[0] == 4 and len(d) == SUITE.layout.overhead and t >= since]

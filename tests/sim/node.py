@@ -7,10 +7,41 @@ from wgpy import suite
 from wgpy.notices import Endpoint
 from wgpy.protocol import effects as fx
 from wgpy.protocol.device import Device, Instant
+from wgpy.protocol.messages import Layout
+from wgpy.protocol.noise import Noise
 from wgpy.protocol.plane import Plane
 
 SECOND = 1_000_000_000
-SUITE = suite.get()
+
+
+class InUse:
+    """The suite of all nodes, which tests change between them."""
+
+    def use(self, chosen: suite.Suite) -> None:
+        self.chosen = chosen
+
+    def __getattr__(self, name: str):
+        return getattr(self.chosen, name)
+
+    @property
+    def layout(self) -> Layout:
+        return Layout(self.chosen)
+
+    def size(self, kind: int) -> int:
+        """Of a whole handshake message of type 1, 2 or 3."""
+        return self.layout.sizes[bytes((kind, 0, 0, 0))]
+
+    def body_size(self, kind: int) -> int:
+        """Without its MACs."""
+        return self.size(kind) - 2 * self.chosen.mac_size
+
+    def new_key(self, seed: int = 7) -> bytes:
+        """A private key."""
+        return Noise(self.chosen).ephemeral(random.Random(seed).randbytes)
+
+
+SUITE = InUse()
+SUITE.use(suite.get())
 
 
 def ipv4(source: str, destination: str, payload: bytes = b"x" * 8, tos: int = 0) -> bytes:
@@ -29,15 +60,15 @@ class Node:
         self.name = name
         self.where = Endpoint(address, 51820)
         self.entropy = rng.randbytes
-        self.device = Device(SUITE, self.entropy)
-        self.plane = Plane(entropy=rng.randbytes)
+        self.device = Device(SUITE.chosen, self.entropy)
+        self.plane = Plane(entropy=rng.randbytes, suite=SUITE.chosen)
         self.slots: dict[bytes, int] = {}
         self.keys: dict[int, bytes] = {}
         self.sent: list[tuple[Endpoint, bytes]] = []
         self.received: list[bytes] = []
         self.log: list[tuple[int, object]] = []
         self.births: dict[int, int] = {}
-        self.private = rng.randbytes(32)
+        self.private = SUITE.new_key(rng.getrandbits(64))
         self.run(self.device.set_private_key(self.private, Instant(0, 0)), Instant(0, 0))
         self.public = self.device.public_key
 
@@ -55,6 +86,7 @@ class Node:
         self.run(self.device.remove_peer(public), now)
 
     def run(self, effects, now: Instant) -> None:
+        freed = []
         for e in effects:
             self.log.append((now.mono, e))
             if isinstance(e, fx.Event):
@@ -64,10 +96,13 @@ class Node:
                 continue
             slot = self.slots.get(e.peer)
             if slot is not None:
-                self._carry_out(e, slot, now)
+                freed.append((e.peer, self._carry_out(e, slot, now) or []))
+        for peer, indices in freed:
+            self.device.freed(peer, indices)
         self.sent += [(s.endpoint, s.datagram) for s in self.plane.pull(now.mono)]
 
-    def _carry_out(self, e, slot: int, now: Instant) -> None:
+    def _carry_out(self, e, slot: int, now: Instant) -> list[int] | None:
+        """Which indices are free because of it."""
         plane = self.plane
         match e:
             case fx.SendToPeer():
@@ -79,10 +114,10 @@ class Node:
             case fx.ClearSource():
                 plane.clear_source(slot)
             case fx.InstallKeypair():
-                plane.install(slot, local_index=e.local_index, remote_index=e.remote_index,
-                              send_key=e.send_key, receive_key=e.receive_key,
-                              initiator=e.initiator, now=now.mono)
                 self.births[e.local_index] = now.mono
+                return plane.install(slot, local_index=e.local_index, remote_index=e.remote_index,
+                                     send_key=e.send_key, receive_key=e.receive_key,
+                                     initiator=e.initiator, now=now.mono)
             case fx.FlushStaged():
                 plane.flush(slot)
             case fx.PurgeStaged():
@@ -90,13 +125,11 @@ class Node:
             case fx.SendKeepalive():
                 plane.keepalive(slot)
             case fx.ExpireKeypairs():
-                plane.expire(slot, now.mono)
+                return plane.expire(slot, now.mono)
             case fx.WipeKeypairs():
-                plane.wipe(slot)
+                return plane.wipe(slot)
             case fx.Rearm():
                 plane.rearm(slot, e.bits)
-        if isinstance(e, fx.InstallKeypair | fx.ExpireKeypairs | fx.WipeKeypairs):
-            self.device.live_indices(e.peer, plane.live_indices(slot))
 
     def press(self, now: Instant) -> None:
         """As if 512 handshake messages waited for it: it is under load now."""
@@ -116,11 +149,10 @@ class Node:
             for datagram, source in self.plane.handshakes():
                 self.run(self.device.receive(datagram, source, now), now)
             raised = self.plane.notices()
-            for slot, bits in raised:
+            for slot, bits, promoted in raised:
                 if slot in self.keys:
                     peer = self.keys[slot]
-                    self.run(self.device.notice(peer, bits, now), now)
-                    self.device.live_indices(peer, self.plane.live_indices(slot))
+                    self.run(self.device.notice(peer, bits, now, promoted), now)
             if not raised and not self.plane.handshake_depth:
                 return
 

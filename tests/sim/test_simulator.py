@@ -4,7 +4,6 @@ one announced deadline or arrival to the next. F1, F4."""
 import random
 
 import pytest
-
 from sim.network import MS, Link, keepalives_by, pair, sent_by
 from sim.node import SECOND, ipv4
 
@@ -106,7 +105,7 @@ def test_no_keepalive_ping_pong():
         data += 1
         net.run(rng.uniform(0, 60))
     pings = len(keepalives_by(net, a)) + len(keepalives_by(net, b))
-    assert pings <= data + len(a.events("handshake-sent")) + len(b.events("handshake-sent"))
+    assert pings <= data + len(a.events("handshake_sent")) + len(b.events("handshake_sent"))
 
 
 def test_a_day_of_persistent_keepalives():

@@ -2,6 +2,7 @@
 
 from sim.network import Link, keepalives_by, pair, sent_by
 from sim.node import SECOND, ipv4
+
 from wgpy.protocol import effects as fx
 
 A_TO_B = ipv4("10.0.0.1", "10.0.0.2")
@@ -89,7 +90,7 @@ def test_a_passive_keepalive_without_a_session_is_asked_for_only_once():
     a.start(net.now(a))
     net.send(a, A_TO_B)
     net.run(4000)
-    assert a.events("handshake-given-up")
+    assert a.events("handshake_given_up")
     count = len(net.datagrams)
     net.run(4000)
     assert len(net.datagrams) == count
@@ -170,10 +171,10 @@ def test_a_persistent_keepalive_keeps_trying_after_a_handshake_was_given_up():
     net, a, b = pair(link=Link(loss=1.0))
     keepalive(net, a, b, 25)
     net.run(200)
-    assert a.events("handshake-given-up")
+    assert a.events("handshake_given_up")
     net.link.loss = 0.0
     net.run(200)
-    assert b.events("handshake-complete")
+    assert b.events("handshake_complete")
 
 
 def test_interface_up_sends_persistent_keepalives():

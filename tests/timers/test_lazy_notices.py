@@ -3,6 +3,7 @@ that it holds back, so that nobody polls and nothing is missed."""
 
 from sim.network import Link, keepalives_by, pair, sent_by
 from sim.node import SECOND, ipv4
+
 from wgpy.notices import CONFIRMED, DATA_RECEIVED, DATA_SENT, KEY_NEEDED, Activity
 from wgpy.protocol import effects as fx
 from wgpy.protocol.device import Instant
@@ -36,7 +37,10 @@ def test_a_key_asked_for_just_before_it_came_starts_no_other_handshake():
 
 def test_confirmation_flushes_what_waits():
     net, a, b = pair()
-    assert fx.FlushStaged(b.public) in a.device.notice(b.public, CONFIRMED, net.now(a))
+    net.send(b, ipv4("10.0.0.2", "10.0.0.1"))
+    net.run(1)
+    index, = a.plane.live_indices(0)
+    assert fx.FlushStaged(b.public) in a.device.notice(b.public, CONFIRMED, net.now(a), index)
 
 
 def test_confirmation_ends_our_own_handshake_in_flight():
@@ -46,7 +50,7 @@ def test_confirmation_ends_our_own_handshake_in_flight():
     net.link.loss = 0.0
     net.send(a, A_TO_B)
     net.run(60)
-    assert len(sent_by(net, b, 1)) == 1 and b.events("handshake-complete")
+    assert len(sent_by(net, b, 1)) == 1 and b.events("handshake_complete")
     assert len(b.device.indices) == 1
 
 
@@ -94,7 +98,7 @@ def test_data_from_the_peer_rearms_what_was_held_since_giving_up():
     net.link.loss = 1.0
     net.send(a, A_TO_B)
     net.run(115)
-    assert a.events("handshake-given-up")
+    assert a.events("handshake_given_up")
     out = a.device.notice(b.public, DATA_RECEIVED, net.now(a))
     assert of(fx.Rearm, out) == [fx.Rearm(b.public, DATA_SENT)]
 
@@ -105,7 +109,7 @@ def test_giving_up_drops_the_passive_keepalive_until_the_next_session():
     net.run(85)
     a.device.notice(b.public, DATA_RECEIVED, net.now(a))
     net.run(200)
-    assert a.events("handshake-given-up") and a.effects(fx.SendKeepalive) == []
+    assert a.events("handshake_given_up") and a.effects(fx.SendKeepalive) == []
     net.link.loss = 0.0
     bits = 0
     for rearm in of(fx.Rearm, renewed(net, a)):

@@ -1,7 +1,8 @@
 """Clauses about the life of a session (paper, section 6.2; F1)."""
 
 from sim.network import Link, pair, sent_by
-from sim.node import SECOND, ipv4
+from sim.node import SECOND, SUITE, ipv4
+
 from wgpy.notices import CONFIRMED, REKEY_RECEIVE
 from wgpy.protocol import effects as fx
 from wgpy.protocol.device import Reason
@@ -73,7 +74,7 @@ def test_a_late_notice_about_the_old_session_does_not_renew_the_new_one():
     net.send(a, A_TO_B)
     net.run(10)
     a.run(a.device.notice(b.public, REKEY_RECEIVE, net.now(a)), net.now(a))
-    assert len(a.events("handshake-sent")) == 1
+    assert len(a.events("handshake_sent")) == 1
 
 
 def test_the_responder_does_not_renew_on_receiving_at_165_s():
@@ -82,7 +83,7 @@ def test_the_responder_does_not_renew_on_receiving_at_165_s():
     net.run(166)
     net.link.loss = 1.0      # a's own renewal must not hide the clause
     b.plane.open(a.plane.seal(A_TO_B, net.mono)[0].datagram, a.where, net.mono)
-    assert not any(bits & REKEY_RECEIVE for _, bits in b.plane.notices())
+    assert not any(bits & REKEY_RECEIVE for _, bits, _ in b.plane.notices())
 
 
 def test_no_packet_is_sent_or_accepted_with_a_session_of_180_s():
@@ -106,7 +107,7 @@ def test_keypairs_are_wiped_180_s_after_their_birth_without_any_traffic():
     keypair = a.plane._peers[0].keys.current
     assert any(keypair.send_key) and any(keypair.receive_key)
     net.run_until(max(*a.births.values(), *b.births.values()) + 180 * SECOND)
-    assert keypair.send_key == keypair.receive_key == bytes(32)
+    assert keypair.send_key == keypair.receive_key == bytes(SUITE.key_size)
     assert a.plane.live_indices(0) == b.plane.live_indices(0) == []
     assert len(a.device.indices) == len(b.device.indices) == 0
 
@@ -144,7 +145,7 @@ def test_all_keys_are_wiped_540_s_after_giving_up():
     start = net.mono
     net.send(a, A_TO_B)
     net.run(100)
-    given_up, = a.events("handshake-given-up")
+    given_up, = a.events("handshake_given_up")
     net.run(700)
     assert [t for t, _ in a.effects(fx.WipeKeypairs, since=start)] == [given_up + 540 * SECOND]
 

@@ -1,6 +1,6 @@
 """A plane that moves no packets: it records what it is told and gives what it is fed."""
 
-from wgpy.notices import Activity, PeerStats
+from wgpy.notices import CONFIRMED, Activity, Notice, PeerStats
 
 
 class FakePlane:
@@ -62,15 +62,20 @@ class FakePlane:
         self.calls.append(("install", slot))
         self.slots[slot]["keys"].append(
             (local_index, remote_index, bytes(send_key), bytes(receive_key), initiator))
+        return []
 
     def live_indices(self, slot):
         return [k[0] for k in self.slots[slot]["keys"]]
 
     def expire(self, slot, now):
+        """As if all were too old."""
         self.calls.append(("expire", slot))
+        return self.wipe(slot)
 
     def wipe(self, slot):
+        freed = self.live_indices(slot)
         self.slots[slot]["keys"].clear()
+        return freed
 
     def keepalive(self, slot):
         self.calls.append(("keepalive", slot))
@@ -88,8 +93,10 @@ class FakePlane:
         self.slots[slot]["rx"] += octets
 
     def notices(self):
-        out, self.pending_notices = list(self.pending_notices.items()), {}
-        return out
+        """A promotion is one of the latest keypair."""
+        raised, self.pending_notices = self.pending_notices, {}
+        return [Notice(slot, bits, self.live_indices(slot)[-1] if bits & CONFIRMED else None)
+                for slot, bits in raised.items()]
 
     def handshakes(self, limit=64):
         out, self.pending_handshakes = self.pending_handshakes[:limit], self.pending_handshakes[limit:]

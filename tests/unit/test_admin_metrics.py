@@ -1,11 +1,10 @@
-"""Prometheus text, its cardinality, and the socket that serves it."""
+"""Prometheus text, its cardinality, and the files and sockets of a node."""
 
 import copy
 import os
 import socket
 import stat
 import threading
-import time
 
 import pytest
 from hypothesis import given, settings
@@ -13,16 +12,18 @@ from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
 from wgpy.admin import metrics
-from wgpy.daemon.admin import Sockets, response
-from wgpy.daemon.door import Door
 from wgpy.loop import Loop
+from wgpy.node.door import Door
+from wgpy.node.sockets import Sockets
+from wgpy.node.status import Status
 
 PEER = {"name": "cusco", "public_key": "k1", "endpoint": "192.0.2.1:5", "handshake": 1700000000, "sessions": 1,
         "state": "idle", "staged": 2, "rx_bytes": 10, "tx_bytes": 20, "cookie": False, "psk": True,
-        "events": {"initiations": 3, "handshake-complete": 2}}
+        "events": {"initiations": 3, "handshake_complete": 2}}
 PORT = {"packets_in": 1, "packets_out": 2, "bytes_in": 3, "bytes_out": 4, "attaches": 1}
 DOCUMENT = {
     "node": "lima", "mode": "small", "up": True, "missing": [],
+    "not_configured": [{"room": r, "line": "route", "reason": "no", "needed": True} for r in ("red", "red", "host", "odd")],
     "firewall": {"red": {"not_permitted": 7}},
     "alarms": {"flood": {"active": True, "count": 2}, "under_load": {"active": True, "count": 3}},
     "rooms": {
@@ -61,10 +62,21 @@ def test_rooms_rings_peers_drops_handshakes_and_load():
     assert value(m, "wgpy_handshake_events_total", event="handshake_complete") == 9
     assert value(m, "wgpy_handshake_rejects_total", reason="replay") == 5
     assert value(m, "wgpy_under_load") == 1 and value(m, "wgpy_under_load_total") == 3
+    assert [value(m, "wgpy_not_configured", room=r) for r in ("black", "host", "red", "supervisor")] == [0, 1, 2, 0]
     assert value(m, "wgpy_flood") == 1 and value(m, "wgpy_floods_total") == 2
     assert value(m, "wgpy_peer_handshakes_total", site="cusco") == 2
     assert value(m, "wgpy_peer_last_handshake_seconds", site="cusco") == 1700000000
     assert value(m, "wgpy_firewall_packets_total", room="red", counter="not_permitted") == 7
+
+
+def test_alarms_are_what_the_supervisor_says_and_nothing_else():
+    """A room's own counters are from another moment, and gone with it."""
+    said = copy.deepcopy(DOCUMENT)
+    said["alarms"]["under_load"] = {"active": False, "count": 4}
+    m = parsed(said)
+    assert value(m, "wgpy_under_load") == 0 and value(m, "wgpy_under_load_total") == 4
+    said["alarms"] = {}
+    assert not {n for n, _ in parsed(said)} & {"wgpy_under_load", "wgpy_under_load_total", "wgpy_flood", "wgpy_floods_total"}
 
 
 def test_a_room_that_was_taken_over_cannot_make_up_time_series():
@@ -106,27 +118,13 @@ def test_any_document_gives_valid_text(value):
     parsed({"rooms": {"crypto": {"status": value}, "red": value}, "firewall": {"red": value}})
 
 
-@pytest.mark.parametrize("request_, status", [
-    (b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n", b"200"), (b"GET / HTTP/1.0\n\n", b"200"), (b"HEAD / HTTP/1.0\r\n\r\n", b"200"),
-    (b"GET /metrics?x=1 HTTP/1.1\r\n\r\n", b"200"), (b"GET /etc/passwd HTTP/1.1\r\n\r\n", b"404"),
-    (b"POST / HTTP/1.1\r\n\r\n", b"405"), (b"\r\n\r\n", b"400"), (b"get\r\n\r\n", b"400"), (b"GET / HTTP/2\r\n\r\n", b"400"),
-    (b"\xff\xfe / HTTP/1.1\r\n\r\n", b"405")])
-def test_http(request_, status):
-    head, _, body = response(request_, lambda: DOCUMENT).partition(b"\r\n\r\n")
-    assert head.split(b" ")[1] == status
-    assert bool(body) == (status == b"200" and not request_.startswith(b"HEAD"))
-    if body:
-        assert f"Content-Length: {len(body)}".encode() in head
-
-
 @pytest.fixture
 def served(tmp_path, monkeypatch):
-    monkeypatch.setattr("wgpy.daemon.admin.socket_path", lambda name: str(tmp_path / "wg" / f"{name}.sock"))
-    loop, passed, asked = Loop(), [], []
+    monkeypatch.setattr("wgpy.node.sockets.socket_path", lambda name: str(tmp_path / "wg" / f"{name}.sock"))
+    loop, passed = Loop(), []
     door = Door(loop, lambda m, fds: passed.append(m) or True, None, None)
-    sockets = Sockets(loop, tmp_path, "lima", door.admit, lambda: asked.append(1) or DOCUMENT)
-    sockets.asked = asked
-    thread = threading.Thread(target=loop.run)
+    sockets = Sockets(loop, tmp_path, "lima", door.admit)
+    thread = threading.Thread(target=loop.run, daemon=True)
     thread.start()
     yield tmp_path, sockets, passed
     loop.call_soon(loop.stop)
@@ -141,42 +139,6 @@ def connect(path):
     return s
 
 
-def test_scraping_over_the_socket_beside_slow_and_rude_clients(served):
-    path, _, _ = served
-    slow = [connect(path / "metrics.sock") for _ in range(10)]
-    for s in slow[-3:]:  # the first ones made room
-        s.send(b"GET /")
-    rude = connect(path / "metrics.sock")
-    rude.send(b"x" * 5000)
-    try:
-        assert rude.recv(100) == b""
-    except ConnectionResetError:
-        pass
-    with connect(path / "metrics.sock") as s:
-        s.send(b"GET /metrics HTTP/1.1\r\n")
-        s.send(b"Host: x\r\n\r\n")
-        got = b""
-        while data := s.recv(65536):
-            got += data
-    assert b"wgpy_up{" in got
-    for s in slow:
-        s.close()
-
-
-def test_a_thousand_scrapes_a_second_cost_no_thousand_looks(served):
-    """F2: anybody on the host may scrape; each look at the firewalls is two processes."""
-    path, sockets, _ = served
-    began = time.monotonic()
-    for _ in range(50):
-        with connect(path / "metrics.sock") as s:
-            s.send(b"GET /metrics HTTP/1.0\r\n\r\n")
-            assert s.recv(65536).startswith(b"HTTP/1.0 200")
-    assert len(sockets.asked) <= 1 + (time.monotonic() - began)
-    time.sleep(1)
-    sockets.write_metrics()
-    assert len(sockets.asked) >= 2, "and it is no older than a second"
-
-
 def test_admin_connections_are_passed_on_unread_with_whose_they_are(served):
     path, sockets, passed = served
     loop, done = sockets._loop, threading.Event()
@@ -188,9 +150,26 @@ def test_admin_connections_are_passed_on_unread_with_whose_they_are(served):
             except ConnectionResetError:
                 pass
     assert [m["admin"]["uid"] for m in passed] == [os.getuid()] * 2
-    sockets.write_metrics()
-    assert "wgpy_up" in (path / "metrics.prom").read_text()
     loop.call_soon(sockets.close)
     loop.call_soon(done.set)
     assert done.wait(10)
     assert sorted(p.name for p in path.iterdir()) == ["wg"] and not list((path / "wg").iterdir())
+
+
+def test_the_text_file_is_whole_and_goes_with_the_node(tmp_path):
+    """For a textfile collector; root serves no metrics of its own."""
+    looks = []
+    status = Status(tmp_path, lambda: looks.append(1) or DOCUMENT, lambda: {"firewall": {"red": {"not_permitted": 8}}})
+    status.write_metrics()
+    text = (tmp_path / "metrics.prom").read_text()
+    assert "wgpy_up{" in text and 'wgpy_firewall_packets_total{room="red",counter="not_permitted"} 8' in text
+    status.write()
+    written = (tmp_path / "status.json").stat().st_mtime_ns
+    status.write()
+    assert (tmp_path / "status.json").stat().st_mtime_ns == written, "a document that says the same is not written again"
+    status.close()
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["status.json"]
+    (tmp_path / "status.json").unlink()
+    tmp_path.rmdir()
+    status.write_metrics()  # a file that cannot be written ends nothing
+    assert len(looks) == 4

@@ -13,8 +13,8 @@ from wgpy.config.model import HostPort, PeerChange, Prefix, PrefixChange, SetReq
 from wgpy.crypto import commands, report, stamps
 from wgpy.crypto.sealed import Document
 from wgpy.errors import WgpyError
-from wgpy.isolate.control import MESSAGE_BYTES
 from wgpy.notices import Endpoint
+from wgpy.rooms.control import MESSAGE_BYTES
 
 WILDCARD = (PrefixChange(Prefix(bytes(4), 0)),)
 
@@ -43,18 +43,18 @@ def test_a_handshake_as_both_sides_tell_it():
     handshake(a, b)
     of_b = told(a, clock, site_model.Peer("cusco", b.public, (ipaddress.ip_network("10.2.0.0/24"),)))
     assert of_b["name"] == "cusco" and of_b["endpoint"] == "192.0.2.2:9" and of_b["networks"] == ["10.2.0.0/24"]
-    assert of_b["events"]["initiations"] == of_b["events"]["handshake-complete"] == 1
+    assert of_b["events"]["initiations"] == of_b["events"]["handshake_complete"] == 1
     assert of_b["public_key"] == base64.b64encode(b.public).decode() and of_b["handshake"] > 1_700_000_000
     of_a = told(b, clock)
     assert of_a["name"] == "" and of_a["events"] == {"responses": 1}
 
 
 def test_a_wrong_psk_is_counted_with_its_peer():
-    """What `wgpy why` needs to tell it from silence."""
+    """What `wgpy node why` needs to tell it from silence."""
     clock, a, b = nodes(bytes([1]) * 32, bytes([2]) * 32)
     handshake(a, b)
     of_b = told(a, clock)
-    assert of_b["events"]["rejected-response"] == 1 and of_b["handshake"] == 0 and of_b["psk"]
+    assert of_b["events"]["rejected_response"] == 1 and of_b["handshake"] == 0 and of_b["psk"]
 
 
 def test_a_replay_is_counted_with_its_peer():
@@ -67,14 +67,13 @@ def test_a_replay_is_counted_with_its_peer():
         b.plane.pending_handshakes.append((initiation, Endpoint("192.0.2.1", 9)))
         b.engine.on_notices()
     of_a = told(b, clock)
-    assert of_a["events"] == {"responses": 1, "rejected-replay": 1} and of_a["stamps_back"] == 0
+    assert of_a["events"] == {"responses": 1, "rejected_replay": 1} and of_a["stamps_back"] == 0
 
 
 def test_a_peers_stamps_outlive_the_room_and_nobody_elses(tmp_path):
     """Crypto ends and another one begins, with the supervisor's memory: what was recorded
     before is refused as before, also by one who came back to the site file meanwhile."""
-    memory = os.memfd_create("stamps")
-    os.ftruncate(memory, stamps.BYTES)
+    memory = stamps.memory()
     clock, a, b = nodes()
     kept = stamps.Stamps(os.dup(memory))
     order = []
@@ -128,7 +127,7 @@ def test_a_thousand_peers_fit_the_channel():
     long = {"name": "n" * 32, "public_key": "k" * 44, "endpoint": "[" + "f" * 39 + "]:65535",
             "networks": [f"{'f' * 39}/128"] * 4, "psk": True, "keepalive": 65535, "handshake": 2**40, "sessions": 3,
             "state": "in_flight", "tries": 18, "cookie": False, "staged": 128,
-            "events": {f"handshake-given-up{i}": 2**40 for i in range(8)}} | {
+            "events": {f"handshake_given_up{i}": 2**40 for i in range(8)}} | {
                 k: 2**63 for k in ("rx_bytes", "tx_bytes", "rx_packets", "tx_packets")}
     parts = list(report.parts([long] * 1024))
     assert sum(map(len, parts)) == 1024 and len(parts) < 60

@@ -10,10 +10,10 @@ import sys
 
 import pytest
 
-from wgpy.admin.audit import verify
-from wgpy.daemon import admin, credentials, trail
-from wgpy.daemon.trail import Trail, trails
+from wgpy.admin.audit import START, Head, verify
 from wgpy.errors import HostError
+from wgpy.node import counters, credentials, state, trail
+from wgpy.node.trail import Trail, trails
 
 
 @pytest.fixture
@@ -47,7 +47,7 @@ def test_power_fails_between_the_renaming_and_the_first_line(tmp_path, monkeypat
     kept = Trail(tmp_path)
     kept.add("test", "x", "ok")
     kept._log._add("wgpy", "rotated", "ok", "", {})
-    os.close(kept._following())
+    os.close(kept._following(tmp_path))
     (tmp_path / "audit.log.new").write_text("what an earlier attempt left")
     again = Trail(tmp_path)
     again.add("test", "y", "ok")
@@ -74,19 +74,19 @@ def test_a_rotation_that_fails_leaves_what_there_was_and_is_not_tried_at_each_en
 
 
 def test_crypto_is_given_no_descriptor_of_the_trail(directory):
-    state = admin.State(directory)
-    fds = state.give()
+    kept = state.State(directory)
+    fds = kept.give()
     assert set(fds) == {"keys"}
     os.close(fds["keys"])
-    state.close()
+    kept.close()
 
 
 def test_no_store_and_no_link_in_its_place(tmp_path):
-    with pytest.raises(HostError, match="wgpy site seal"):
-        admin.State(tmp_path)
+    with pytest.raises(HostError, match="wgpy keys seal"):
+        state.State(tmp_path)
     (tmp_path / "keys.sealed").symlink_to("/etc/passwd")
     with pytest.raises(HostError):
-        admin.State(tmp_path)
+        state.State(tmp_path)
 
 
 def content(fds):
@@ -110,7 +110,7 @@ def test_credentials_by_path_and_from_systemd(tmp_path, monkeypatch):
 
 
 def test_without_credential_and_terminal_the_remedy_is_said():
-    code = "from wgpy.daemon import credentials; credentials.find('lima', None)"
+    code = "from wgpy.node import credentials; credentials.find('lima', None)"
     done = subprocess.run([sys.executable, "-I", "-c", code], start_new_session=True, capture_output=True, text=True)
     assert "HostError" in done.stderr and "--credential" in done.stderr
 
@@ -153,5 +153,38 @@ def test_the_real_tool_is_understood():
 
 
 def test_counters_of_no_node_are_none():
-    assert admin.firewall_counters("no-such-node") == {}
-    assert json.dumps(admin.firewall_counters("no-such-node")) == "{}"
+    assert counters.firewall_counters("no-such-node") == {}
+    assert json.dumps(counters.firewall_counters("no-such-node")) == "{}"
+
+
+def test_a_disk_that_is_full_from_the_beginning_is_tried_again(tmp_path, monkeypatch):
+    full = [True]
+    opened = os.open
+
+    def open_(path, *rest, **more):
+        if full[0] and str(path).endswith("audit.log"):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return opened(path, *rest, **more)
+    monkeypatch.setattr(os, "open", open_)
+    kept = Trail(tmp_path / "audit")
+    for _ in range(2):
+        assert kept.add("test", "x", "ok") == kept.error == "No space left on device" and kept.errno == errno.ENOSPC
+    assert kept.head == Head(0, START) and kept.last(3) == []
+    full[0] = False
+    assert kept.add("test", "y", "ok") == "" == kept.error and kept.head.entries == 1 and len(kept.last(3)) == 1
+    kept.close()
+
+
+def test_a_disk_that_is_not_there_is_no_full_one(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        Trail(tmp_path / "nowhere" / "audit")
+
+
+def test_a_trail_in_memory_ends_when_it_is_full(monkeypatch):
+    monkeypatch.setattr(trail, "MEMORY_BYTES", 1000)
+    kept, written = Trail(None), 0
+    while not kept.add("test", "x", "ok"):
+        written += 1
+    assert 2 < written < 10 and kept.head.entries == written and "in memory is full" in kept.error
+    assert verify([("memory", "\n".join([*kept.last(100), ""]).encode())]) == kept.head
+    kept.close()

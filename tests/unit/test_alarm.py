@@ -6,7 +6,7 @@ import pytest
 
 from wgpy import drops
 from wgpy.admin import alarm
-from wgpy.daemon.alarms import Alarms
+from wgpy.node.alarms import Alarms
 
 SECOND = 10**9
 RESTING = {"bad_mac1": 12, "no_peer": 3}
@@ -119,7 +119,9 @@ def test_rooms_of_a_node_are_asked_and_believed_once_each_time():
     alarms = Alarms(lambda: changes.append(alarms.facts()))
     for room in (black, crypto, red):
         alarms.ask(room)
-    assert black.asked == crypto.asked == [{"ask": "refused"}] and not red.asked
+    quiet = {"flood": {"active": False, "count": 0, "refused": 0, "reasons": {}}, "under_load": {"active": False, "count": 0}}
+    assert black.asked == [{"ask": "refused"}] and not red.asked
+    assert crypto.asked == [{"ask": "refused"}, {"alarms": quiet}], "who answers administrators is told"
     alarms.heard("crypto", {"refused": {}, "under_load": [1, 0]})
     assert changes[-1]["under_load"] == {"active": True, "count": 1}
     for n in range(2, 50):
@@ -129,6 +131,18 @@ def test_rooms_of_a_node_are_asked_and_believed_once_each_time():
     alarms.ask(crypto)
     alarms.heard("crypto", {"refused": {}, "under_load": [1, 1]})
     assert changes[-1]["under_load"] == {"active": False, "count": 1} and len(changes) == 2
+
+
+def test_crypto_that_starts_is_told_once_it_listens():
+    crypto = Room("crypto")
+    alarms = Alarms(lambda: None)
+    crypto.state = "starting"
+    alarms.ask(crypto)
+    alarms.tell(crypto)
+    assert not crypto.asked
+    crypto.state = "ready"
+    alarms.tell(crypto)
+    assert crypto.asked == [{"alarms": alarms.facts()}]
 
 
 @pytest.mark.parametrize("said", [{}, {"refused": 3}, {"refused": {"bad_mac1": "x", "new": 9}, "under_load": [True, 0]},

@@ -36,7 +36,8 @@ def test_program(kind, name):
 
 
 def test_no_part_of_a_key_stays_on_a_stack():
-    """F1: of a thread that sleeps or has returned, with each backend and both compilers."""
+    """F1: of a pump that sleeps or has returned, of the control thread after its calls, with
+    each backend and both compilers; nor in freed memory when an allocation fails."""
     make("burn")
 
 
@@ -48,6 +49,19 @@ def test_avx512_backend_on_an_emulated_processor():
     """F7: right on processors with AVX-512, which few test machines have; also sanitized."""
     said = make("emulated-avx512")
     assert "emulated_aead: status 0" in said and "emulated_aead_sanitized: status 0" in said
+
+
+def test_a_clang_without_its_runtime_is_passed_over(tmp_path):
+    clang = tmp_path / "clang"
+    clang.write_text(f"#!/bin/sh\necho {tmp_path}\n")
+    clang.chmod(0o755)
+    asked = ["make", "-s", "-C", str(C), "--eval=chosen: ; @echo '[$(FUZZ_CC)]'", "chosen"]
+    environment = os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    assert "[clang]" not in subprocess.run(asked, env=environment, capture_output=True, text=True, check=True).stdout
+    runtime = tmp_path / "lib/linux/libclang_rt.fuzzer-x86_64.a"
+    runtime.parent.mkdir(parents=True)
+    runtime.touch()
+    assert "[clang]" in subprocess.run(asked, env=environment, capture_output=True, text=True, check=True).stdout
 
 
 def test_every_program_is_here():

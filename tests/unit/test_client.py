@@ -1,4 +1,4 @@
-"""`show` and `status` beside other programs' daemons: they are asked only what the UAPI
+"""`show` beside other programs' daemons: they are asked only what the UAPI
 defines (wireguard.com/xplatform), and one that misbehaves costs neither the others nor us."""
 
 import socket
@@ -70,6 +70,14 @@ def test_only_ours_are_asked_for_more_than_the_uapi_has(daemons):
     assert found["theirs"].state.listen_port == 7
     assert "data path" not in [label for _, label, _ in show.lines("theirs", found["theirs"])]
     assert "private_key" not in show.as_json(found["theirs"]) and show.as_json(found["theirs"])["listen_port"] == 7
+
+
+def test_what_was_delivered_is_not_shown_as_dropped():
+    metrics = {"aead": "avx2", "queues": 1, "mtu": 1420, "drop_ecn_lost": 5, "drop_no_peer": 0}
+    shown = {label: value for _, label, value in show.lines("ours", client.Found(metrics=metrics))}
+    assert shown["delivered with a loss"] == "ecn lost 5" and "dropped" not in shown
+    shown = {label: value for _, label, value in show.lines("ours", client.Found(metrics=metrics | {"drop_no_peer": 2}))}
+    assert shown["delivered with a loss"] == "ecn lost 5" and shown["dropped"] == "no peer 2"
 
 
 @pytest.mark.parametrize("answer, says", [

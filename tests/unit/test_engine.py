@@ -95,9 +95,93 @@ def test_keys_are_zeroed_after_install_even_when_it_fails(pair):
         a.plane.install = install
         for peer in (b.public, bytes(32)):
             send, receive = bytearray(b"s" * 32), bytearray(b"r" * 32)
-            Applier(a.engine.device, a.plane, {b.public: slot}).run(
+            Applier(a.plane, {b.public: slot}).run(
                 [fx.InstallKeypair(peer, 1, 2, True, send, receive)], Instant(1, 1))
             assert not any(send) and not any(receive)
+
+
+def test_an_index_that_the_plane_could_not_take_is_free_again(pair):
+    _, a, b = pair
+
+    def refuse(*_, **__):
+        raise MemoryError
+    b.plane.install = refuse
+    handshake(a, b)
+    assert len(b.engine.device.indices) == 0 and not b.engine.device.peers[a.public].expiry
+    assert len(a.engine.device.indices) == 1
+
+
+def test_the_core_hears_what_is_free_when_all_effects_are_carried_out(pair, monkeypatch):
+    """A session replaces another: its installation, what is flushed and sent comes first."""
+    clock, a, b = pair
+    handshake(a, b)
+    (old, *_), = a.plane.slots[1]["keys"]
+    clock.ns += 6 * SECOND
+    install, done = a.plane.install, []
+
+    def replace(slot, **facts):
+        install(slot, **facts)
+        del a.plane.slots[slot]["keys"][0]
+        done.append("install")
+        return [old]
+    monkeypatch.setattr(a.plane, "install", replace)
+    monkeypatch.setattr(a.plane, "flush", lambda slot: done.append("flush"))
+    monkeypatch.setattr(a.plane, "keepalive", lambda slot: done.append("keepalive"))
+    freed = a.engine.device.freed
+    monkeypatch.setattr(a.engine.device, "freed", lambda peer, indices: (done.append(list(indices)), freed(peer, indices)))
+    handshake(a, b)
+    assert done[-4:] == ["install", "flush", "keepalive", [old]]
+    assert list(a.engine.device.peers[b.public].expiry) == a.plane.live_indices(1) != [old]
+
+
+def test_initiations_that_arrive_at_once_cost_no_five_seconds(pair):
+    """A path that held them back lets them go together: the peer answers the first, which
+    was forgotten, and refuses the others as a flood. It is asked once more, and only then
+    the 5 s rule holds."""
+    clock, a, b = pair
+    a.engine.connect()
+    for _ in range(2):
+        clock.ns += 3 * SECOND // 10
+        a.engine.revive()
+    assert [len(datagram) for datagram, *_ in a.plane.sent] == [148] * 3
+    deliver(a, b, "192.0.2.1")
+    assert len(b.plane.sent) == 1
+    deliver(b, a, "192.0.2.2")
+    assert not a.plane.slots[1]["keys"]
+    clock.ns = a.engine.next_deadline()
+    a.engine.on_deadline()
+    assert clock.ns == 1000 * SECOND + 185 * SECOND // 100
+    deliver(a, b, "192.0.2.1")
+    deliver(b, a, "192.0.2.2")
+    assert a.plane.slots[1]["keys"]
+
+
+@pytest.mark.parametrize("ask", (Engine.connect, Engine.revive))
+def test_who_does_not_answer_is_asked_once_more_and_then_by_the_timer(pair, ask):
+    clock, a, _ = pair
+    a.engine.connect()
+    clock.ns += SECOND
+    ask(a.engine)
+    a.plane.sent.clear()
+    began, sent = clock.ns, []
+    while len(sent) < 2:
+        clock.ns = a.engine.next_deadline()
+        a.engine.on_deadline()
+        sent += [clock.ns - began] * len(a.plane.sent)
+        a.plane.sent.clear()
+    assert sent[0] == 1.25 * SECOND
+    assert 5 * SECOND <= sent[1] - sent[0] < 5.4 * SECOND, "REKEY_TIMEOUT and its jitter"
+
+
+def test_who_answered_is_not_asked_again(pair):
+    clock, a, b = pair
+    a.engine.connect()
+    deliver(a, b, "192.0.2.1")
+    deliver(b, a, "192.0.2.2")
+    a.plane.sent.clear()
+    clock.ns += 2 * SECOND
+    a.engine.on_deadline()
+    assert not a.plane.sent
 
 
 def keepalives(node):
@@ -152,7 +236,6 @@ def test_no_keepalive_where_it_would_ask_for_a_handshake(pair):
     later(clock, b, SECOND // 2)
     assert keepalives(b) == [1]
     clock.ns += 180 * SECOND
-    b.plane.slots[1]["keys"].clear()
     b.engine.on_deadline()
     b.engine.network_changed(moved=True)
     later(clock, b, SECOND)

@@ -6,8 +6,8 @@ import struct
 
 import pytest
 
-from wgpy.red import rtnl
-from wgpy.red.links import LOST, Whereabouts, events
+from wgpy import netlink
+from wgpy.netlink import LOST, Carrier, Whereabouts, events
 
 NEWLINK, NEWADDR, DELADDR, NEWROUTE, DELROUTE, NEWNEIGH = 16, 20, 21, 24, 25, 28
 UNIVERSE, LINK, HOST = 0, 253, 254
@@ -75,8 +75,8 @@ def test_short_messages_are_no_move():
 
 def test_attributes_end_at_a_malformed_one():
     whole = memoryview(b"head" + attribute(1, b"abc") + attribute(0x8002, b"") + struct.pack("=HH", 3, 3))
-    assert rtnl.attributes(whole, 4) == {1: b"abc", 2: b""}
-    assert rtnl.attributes(memoryview(struct.pack("=HH", 9, 1) + b"abcd"), 0) == {}
+    assert netlink.attributes(whole, 4) == {1: b"abc", 2: b""}
+    assert netlink.attributes(memoryview(struct.pack("=HH", 9, 1) + b"abcd"), 0) == {}
 
 
 def test_events_say_where_some_were_lost():
@@ -84,13 +84,39 @@ def test_events_say_where_some_were_lost():
         def __init__(self, *answers):
             self.answers = list(answers)
 
-        def recv(self, size):
+        def recvmsg(self, size):
             answer = self.answers.pop(0)
             if isinstance(answer, OSError):
                 raise answer
-            return answer
+            return answer, [], 0, None
 
     message = struct.pack("=IHHII", 20, NEWLINK, 0, 0, 0) + b"data"
     got = [(kind, bytes(payload)) for kind, payload in events(Socket(message, OSError(105, "no buffers")))]
     assert got == [(NEWLINK, b"data"), (LOST, b"")]
     assert list(events(Socket(BlockingIOError()))) == []
+
+
+def link(name: str, flags: int) -> memoryview:
+    return memoryview(struct.pack("=BBHiII", 0, 0, 1, 2, flags, 0) + attribute(3, name.encode() + b"\0"))
+
+
+UP, RUNNING, DELLINK = 0x1, 0x40, 17
+
+
+def test_a_carrier_comes_when_the_link_of_that_name_is_up_and_runs():
+    carrier = Carrier("no-such-link")
+    assert not carrier.runs
+    told = [(NEWLINK, link("no-such-link", UP)), (NEWLINK, link("no-such-link", UP | RUNNING)),
+            (NEWLINK, link("no-such-link", UP | RUNNING)), (NEWLINK, link("other", 0)), (NEWLINK, link("no-such-link", RUNNING)),
+            (NEWLINK, link("no-such-link", UP | RUNNING)), (DELLINK, link("no-such-link", UP | RUNNING)),
+            (NEWLINK, link("no-such-link", UP | RUNNING)), (LOST, memoryview(b"")), (NEWADDR, address("192.0.2.1"))]
+    assert [carrier.came(*event) for event in told] == [False, True, False, False, False, True, False, True, True, False]
+
+
+def test_a_short_message_of_a_link_is_none():
+    carrier, whole = Carrier("no-such-link"), link("no-such-link", UP | RUNNING)
+    assert not any(carrier.came(NEWLINK, whole[:length]) for length in range(len(whole) - 3))  # 3 of padding
+
+
+def test_the_carrier_of_a_link_that_is_there_is_known_at_once():
+    assert Carrier("lo").runs == (int(open("/sys/class/net/lo/flags").read(), 16) & UP != 0)

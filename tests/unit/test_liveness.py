@@ -9,8 +9,8 @@ import time
 
 import pytest
 
-from wgpy.daemon import liveness
-from wgpy.daemon.liveness import Judge, Seen
+from wgpy.node import liveness
+from wgpy.node.liveness import Judge, Seen
 
 IDLE, HALTED = Seen("S", False, 1.0), Seen("T", False, 1.0)
 

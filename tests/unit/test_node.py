@@ -5,8 +5,8 @@ import threading
 
 import pytest
 
-from wgpy.daemon import node
 from wgpy.errors import HostError
+from wgpy.node import keeper, life
 
 
 @pytest.fixture
@@ -16,30 +16,30 @@ def directory(tmp_path, monkeypatch):
 
 
 def test_one_supervisor_a_node(directory):
-    first = node.Lock("lima")
+    first = keeper.Lock("lima")
     first.write_pid()
     with pytest.raises(HostError, match="lima is up already"):
-        node.Lock("lima")
-    assert node.holder("lima") is not None
+        keeper.Lock("lima")
+    assert keeper.holder("lima") is not None
     first.close()
-    assert node.holder("lima") is None
-    node.Lock("lima").close()
+    assert keeper.holder("lima") is None
+    keeper.Lock("lima").close()
 
 
 def test_a_directory_of_the_nodes_name_is_not_taken_for_its_site_file(directory, monkeypatch):
     (directory.parent / "here" / "lima").mkdir(parents=True)
     monkeypatch.chdir(directory.parent / "here")
-    monkeypatch.setattr(node, "_need_root", lambda: None)
+    monkeypatch.setattr(keeper, "need_root", lambda: None)
     with pytest.raises(HostError, match="lima: no such node is up"):
-        node.down("lima")
+        life.down("lima")
 
 
 def test_who_looks_whether_it_is_up_does_not_keep_it_down(directory):
-    """holder() shares the lock for a moment; `wgpy top` does so every second."""
-    node.Lock("lima").close()
+    """holder() shares the lock for a moment; `wgpy node top` does so every second."""
+    keeper.Lock("lima").close()
     with open(directory / "lock") as looking:
         fcntl.flock(looking, fcntl.LOCK_SH)
         timer = threading.Timer(0.05, lambda: fcntl.flock(looking, fcntl.LOCK_UN))
         timer.start()
-        node.Lock("lima").close()
+        keeper.Lock("lima").close()
         timer.join()

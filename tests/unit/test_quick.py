@@ -1,5 +1,6 @@
 """The pure parts of `up` and `show`, and the command's bad-input manners. No root."""
 
+import errno
 import re
 import socket
 import subprocess
@@ -8,6 +9,7 @@ import sys
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pyroute2.netlink.exceptions import NetlinkError
 
 from wgpy.cli import guard, net, show, tunnel_file
 from wgpy.cli.interrupt import Signals
@@ -157,3 +159,62 @@ def test_size(octets, text):
 
 def test_prefix_clears_host_bits():
     assert prefix_text(prefix("10.1.2.3/9")) == "10.0.0.0/9"
+
+
+class _WithoutIpv6:
+    """Netlink of a kernel that was started with ipv6.disable=1: rules of an unknown family
+    are an error, routes of one are everybody's, changes are not supported."""
+
+    RULE = {"family": socket.AF_INET, "table": 254, "FRA_PRIORITY": 32766}
+    ROUTE = {"family": socket.AF_INET, "table": 254, "dst_len": 24, "RTA_DST": "10.9.0.0"}
+
+    class Message(dict):
+        get_attr = dict.get
+
+    def get_rules(self, family):
+        if family == socket.AF_INET6:
+            raise NetlinkError(errno.EAFNOSUPPORT, "")
+        return iter([self.Message(self.RULE)])
+
+    def get_routes(self, family, **match):
+        return iter([self.Message(self.ROUTE)])
+
+    def link_lookup(self, ifname):
+        return [7]
+
+    def _change(self, what, *, family, **fields):
+        if family == socket.AF_INET6:
+            raise NetlinkError(errno.EAFNOSUPPORT if "priority" in fields else errno.EOPNOTSUPP, "")
+
+    rule = route = addr = _change
+
+
+def test_a_kernel_without_ipv6(monkeypatch):
+    monkeypatch.setattr(net, "IPRoute", _WithoutIpv6)
+    host, four, six = net.Host(), prefix("10.9.0.0/25"), prefix("::/0")
+    assert host.free_table(set()) == 51820 and host.rules_of(51820) == []
+    assert host.covered("q0", four) and not host.covered("q0", six)
+    assert not host.is_others("q0", socket.AF_INET6, 51820)
+    host.delete_rules(socket.AF_INET6, 51820, 32765)
+    host.add_rules(socket.AF_INET, 51820, host.place_for_rules(socket.AF_INET))
+    place = host.place_for_rules(socket.AF_INET6)
+    for change in (lambda: host.add_rules(socket.AF_INET6, 51820, place), lambda: host.add_route("q0", six),
+                   lambda: host.add_address("q0", "fd09::2/64")):
+        with pytest.raises(WgpyError, match=r": [A-Z].* \(the kernel runs without IPv6\)$"):
+            change()
+
+
+@pytest.mark.parametrize("user, code, address, says", [
+    (0, errno.EACCES, "fd09::2/64", "IPv6 is disabled here"), (1000, errno.EACCES, "fd09::2/64", "IPv6 is disabled here"),
+    (0, errno.EPERM, "fd09::2/64", "CAP_NET_ADMIN is needed"), (0, errno.EPERM, "10.9.0.2/24", "CAP_NET_ADMIN is needed"),
+    (1000, errno.EPERM, "fd09::2/64", "run as root"), (1000, errno.EPERM, "10.9.0.2/24", "run as root"),
+])
+def test_what_is_denied_and_why(monkeypatch, user, code, address, says):
+    """EPERM is a right that is missing; EACCES is IPv6 disabled on the interface."""
+    def refuse(*args, **fields):
+        raise NetlinkError(code, "")
+    monkeypatch.setattr(net, "IPRoute", _WithoutIpv6)
+    monkeypatch.setattr(_WithoutIpv6, "addr", refuse)
+    monkeypatch.setattr(net.os, "geteuid", lambda: user)
+    with pytest.raises(WgpyError, match=rf"{address}: .* \({says}"):
+        net.Host().add_address("q0", address)

@@ -1,4 +1,4 @@
-"""`wgpy site seal` and `show`, `wgpy keys passphrase` and `wgpy audit verify`, as an
+"""`wgpy keys seal` and `passphrase`, `wgpy site show` and `wgpy node audit verify`, as an
 administrator types them (A2, I6). No root needed."""
 
 import base64
@@ -11,6 +11,7 @@ import pytest
 from click.testing import CliRunner
 from nacl.public import PrivateKey
 from site_files import KEY, KEY2, LIMA, PUNO, edited
+
 from wgpy.cli.keys import keys
 
 SITE = edited(LIMA, ('["192.0.2.10/24"]', '["192.0.2.10/24", "2001:db8::2/64"]')) + 'psk = "cusco"\n' + PUNO
@@ -45,7 +46,7 @@ class Admin:
         return done.stderr if fails else done.stdout
 
     def seal(self, *arguments, **options):
-        return self.run("site", "seal", self.site, "--credential", self.credential, *arguments, **options)
+        return self.run("keys", "seal", self.site, "--credential", self.credential, *arguments, **options)
 
     def everything(self):
         return b"".join(p.read_bytes() for p in self.state.rglob("*") if p.is_file())
@@ -106,7 +107,7 @@ def test_errors_are_one_line_and_leave_no_half_store(admin):
     assert "44 characters" in admin.seal("--psk", "cusco", stdin="short\n", fails=True)
     assert not list(admin.state.glob("keys*")) if admin.state.exists() else True
     assert "no keys yet" in admin.run("site", "show", admin.site, fails=True)
-    assert "terminal" in admin.run("site", "seal", admin.site, fails=True)
+    assert "terminal" in admin.run("keys", "seal", admin.site, fails=True)
     admin.seal()
     admin.credential.write_text("wrong")
     assert "does not open" in admin.seal(fails=True)
@@ -118,7 +119,7 @@ def test_errors_are_one_line_and_leave_no_half_store(admin):
     assert "changed since it was sealed" in admin.seal(fails=True)
     store.write_bytes(bytes(data)[:10_000])
     assert "truncated" in admin.seal(fails=True)
-    for text in (admin.seal(fails=True), admin.run("site", "seal", admin.directory / "none", fails=True)):
+    for text in (admin.seal(fails=True), admin.run("keys", "seal", admin.directory / "none", fails=True)):
         assert len(text.splitlines()) == 1
 
 
@@ -136,7 +137,7 @@ def test_a_change_of_passphrase_while_the_node_is_down(admin):
 
 
 def test_a_running_node_keeps_its_store_to_itself(admin):
-    from wgpy.daemon.admin import open_keys
+    from wgpy.node.state import open_keys
     admin.seal()
     fd = open_keys(admin.state)
     assert "in use by a running node" in admin.seal(fails=True)
@@ -150,16 +151,16 @@ def test_verifying_a_trail_from_the_command_line(admin):
     log = AuditLog(os.open(admin.state / "audit.log", os.O_RDWR | os.O_APPEND | os.O_CREAT))
     for _ in range(3):
         log.add("test", "x", "ok")
-    told = json.loads(admin.run("audit", "verify", "lima", "--json"))
+    told = json.loads(admin.run("node", "audit", "verify", "lima", "--json"))
     assert told["entries"] == 3 and told["hash"] == log.head.hash
-    assert log.head.hash in admin.run("audit", "verify", admin.site)
-    assert "unbroken" in admin.run("audit", "verify", admin.state / "audit.log", "--head", log.head.hash)
+    assert log.head.hash in admin.run("node", "audit", "verify", admin.site)
+    assert "unbroken" in admin.run("node", "audit", "verify", admin.state / "audit.log", "--head", log.head.hash)
     lines = (admin.state / "audit.log").read_bytes().splitlines(keepends=True)
     (admin.state / "audit.log").write_bytes(lines[0] + lines[2])
-    assert "does not follow" in admin.run("audit", "verify", "lima", fails=True)
+    assert "does not follow" in admin.run("node", "audit", "verify", "lima", fails=True)
     (admin.state / "audit.log").write_bytes(lines[0])
-    assert "missing at the end" in admin.run("audit", "verify", "lima", "--head", log.head.hash, fails=True)
-    assert "no audit log" in admin.run("audit", "verify", "nobody", fails=True)
+    assert "missing at the end" in admin.run("node", "audit", "verify", "lima", "--head", log.head.hash, fails=True)
+    assert "no audit log" in admin.run("node", "audit", "verify", "nobody", fails=True)
 
 
 def test_an_administrator_who_is_not_root_asks_the_node(tmp_path, monkeypatch):
@@ -169,8 +170,8 @@ def test_an_administrator_who_is_not_root_asks_the_node(tmp_path, monkeypatch):
     def refuse(name):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("wgpy.daemon.node.holder", refuse)
-    monkeypatch.setattr("wgpy.cli.admin.ask", lambda node, **request: asked.append((node, request)))
+    monkeypatch.setattr("wgpy.node.keeper.holder", refuse)
+    monkeypatch.setattr("wgpy.cli.node_state.ask", lambda node, via=None, **request: asked.append((node, request)))
     (tmp_path / "old").write_text("a")
     (tmp_path / "new").write_text("b")
     done = CliRunner().invoke(keys, ["passphrase", "lima", "--old", str(tmp_path / "old"), "--new", str(tmp_path / "new")])

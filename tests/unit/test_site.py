@@ -6,6 +6,7 @@ import time
 
 import pytest
 from site_files import KEY, KEY2, KEY3, LIMA, PUNO, edited, site_of
+
 from wgpy.config import networks
 from wgpy.config.site import load, parse, parse_bytes
 from wgpy.config.site_text import locate

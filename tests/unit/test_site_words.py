@@ -5,12 +5,14 @@ import json
 import pytest
 from click.testing import CliRunner
 from site_files import KEY, LIMA, PUNO, edited, site_of
+
 from wgpy.cli.commands import cli
-from wgpy.cli.site import TEMPLATE, site as command
+from wgpy.cli.site import TEMPLATE
+from wgpy.cli.site import site as command
 from wgpy.config.explain import explain
 from wgpy.config.site import parse
 from wgpy.errors import WgpyError
-from wgpy.isolate.nft import BLACK_COUNTERS, RED_COUNTERS, black_rules, red_rules
+from wgpy.firewall.rules import BLACK_COUNTERS, RED_COUNTERS, black_rules, red_rules
 
 TEXT = edited(LIMA, ("fd02::/64", "10.8.0.0/24")) + PUNO + """[[permit]]
 from = ["10.1.0.0/25"]

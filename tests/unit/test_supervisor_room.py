@@ -5,12 +5,11 @@ import os
 import time
 
 import pytest
-from site_files import LIMA, site_of
 
-from wgpy.daemon import liveness, supervisor_room
-from wgpy.daemon.supervisor import Supervisor
-from wgpy.daemon.supervisor_room import RoomProcess
 from wgpy.loop import READ, Loop
+from wgpy.node import liveness, room_process
+from wgpy.node.room_process import RoomProcess
+from wgpy.node.timers import Timers
 
 
 def descriptors():
@@ -42,8 +41,8 @@ def test_a_start_that_fails_leaves_no_descriptor_and_no_process(room, monkeypatc
 
     before, spawn, started = descriptors(), os.posix_spawn, []
     with monkeypatch.context() as m:
-        m.setattr(supervisor_room.os, "posix_spawn", lambda *a, **k: started.append(spawn(*a, **k)) or started[-1])
-        m.setattr(supervisor_room.os, call, fail)
+        m.setattr(room_process.os, "posix_spawn", lambda *a, **k: started.append(spawn(*a, **k)) or started[-1])
+        m.setattr(room_process.os, call, fail)
         with pytest.raises(OSError):
             room.start()
     assert descriptors() == before and room.pid == 0
@@ -55,7 +54,7 @@ def test_a_start_that_fails_leaves_no_descriptor_and_no_process(room, monkeypatc
 
 def test_the_last_line_of_a_long_farewell_is_the_reason(room, monkeypatch):
     program, spawn = "print(('y' * 99 + chr(10)) * 120 + 'the reason')", os.posix_spawn
-    monkeypatch.setattr(supervisor_room.os, "posix_spawn", lambda path, argv, env, **more: spawn(
+    monkeypatch.setattr(room_process.os, "posix_spawn", lambda path, argv, env, **more: spawn(
         path, [path, "-S", "-c", program], env, **more))
     room.start()
     os.waitid(os.P_PID, room.pid, os.WEXITED | os.WNOWAIT)
@@ -76,7 +75,7 @@ time.sleep(60)
                                          (["ready", "asking"], False)])
 def test_silence_is_forgiven_only_while_a_person_is_asked(room, monkeypatch, says, lives):
     spawn = os.posix_spawn
-    monkeypatch.setattr(supervisor_room.os, "posix_spawn", lambda path, argv, env, **more: spawn(
+    monkeypatch.setattr(room_process.os, "posix_spawn", lambda path, argv, env, **more: spawn(
         path, [path, "-S", "-c", SAYS, *says], env, **more))
     monkeypatch.setattr(liveness, "STARTING", 0.3)
     monkeypatch.setattr(liveness, "RUNNING", 0.3)
@@ -98,15 +97,18 @@ def test_silence_is_forgiven_only_while_a_person_is_asked(room, monkeypatch, say
     wait(room)
 
 
-def test_what_was_said_during_a_long_timer_is_heard_before_the_next(tmp_path):
+def test_what_was_said_during_a_long_timer_is_heard_before_the_next():
     """Else rooms would be killed for the supervisor's own silence."""
-    supervisor = Supervisor(site_of(LIMA), b"", tmp_path)
+    loop = Loop()
+    timers = Timers(loop)
     reader, writer = os.pipe()
     order = []
-    supervisor.after(0, lambda: (os.write(writer, b"x"), order.append("long"), time.sleep(0.05)))
-    supervisor.after(0.01, lambda: order.append("next"))
-    supervisor.loop.watch(reader, READ, lambda _: (os.read(reader, 1), order.append("heard")))
+    timers.after(0, lambda: (os.write(writer, b"x"), order.append("long"), time.sleep(0.05)))
+    timers.after(0.01, lambda: order.append("next"))
+    loop.watch(reader, READ, lambda _: (os.read(reader, 1), order.append("heard")))
     while len(order) < 3:
-        supervisor.loop.turn(1)
+        loop.turn(1)
     assert order == ["long", "heard", "next"]
-    supervisor.loop.close()
+    loop.close()
+    os.close(reader)
+    os.close(writer)

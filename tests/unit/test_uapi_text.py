@@ -3,8 +3,7 @@
 import pytest
 
 from wgpy.config import uapi
-from wgpy.config.model import (DeviceState, HostPort, PeerChange, PeerState, Prefix, PrefixChange,
-                               SetRequest)
+from wgpy.config.model import DeviceState, HostPort, PeerChange, PeerState, Prefix, PrefixChange, SetRequest
 from wgpy.errors import ConfigError
 
 A, B, SECRET = "aa" * 32, "bb" * 32, "5e" * 32

@@ -59,7 +59,7 @@ def test_host_without_ipv6(opened, monkeypatch, code):
 
     monkeypatch.setattr(udp.socket, "socket", no_six)
     sockets = opened(0)
-    assert sockets.fds() == (sockets.pair[0].fileno(), -1)
+    assert sockets.fds() == (sockets.pair[0].fileno(), -1, sockets.aside[0].fileno(), -1)
 
 
 def test_mark_that_one_socket_refuses_is_on_neither(opened, monkeypatch):
@@ -78,25 +78,54 @@ def test_mark_that_one_socket_refuses_is_on_neither(opened, monkeypatch):
             marks[self.name] = value
 
     sockets = opened(0)
-    monkeypatch.setattr(sockets, "_all", lambda: [Played("four"), Played("six")])
+    monkeypatch.setattr(sockets, "_senders", lambda: [Played("four"), Played("six")])
     with pytest.raises(OSError):
         sockets.set_mark(0xFFFFFFFF)
     assert marks == {"four": bytes(4), "six": bytes(4)}
     monkeypatch.undo()
 
 
-def test_both_families_are_heard(opened):
+TRANSPORT, OTHERS = [b"\4\0\0\0", b"\4\0\0\0" + bytes(60)], [b"", b"\4", b"\4\0\0", b"\1\0\0\0", b"\4\0\0\1", bytes(90)]
+
+
+def heard_by(s: socket.socket) -> list[bytes]:
+    out = []
+    try:
+        while True:
+            out.append(s.recv(100))
+    except BlockingIOError:
+        return out
+
+
+def test_what_is_no_transport_message_has_sockets_of_its_own(opened):
     sockets = opened(0)
-    for s, address in zip(sockets.pair, ("127.0.0.1", "::1")):
+    for s, aside, address in zip(sockets.pair, sockets.aside, ("127.0.0.1", "::1")):
         if s is None:
             continue
-        with socket.socket(s.family, socket.SOCK_DGRAM) as sender:
-            for _ in range(8):
-                sender.sendto(b"x", (address, sockets.port))
-        heard = 0
-        try:
-            while s.recv(10):
-                heard += 1
-        except BlockingIOError:
-            pass
-        assert heard == 8
+        for datagram in TRANSPORT + OTHERS:
+            with socket.socket(s.family, socket.SOCK_DGRAM) as sender:  # a flow each: no hash of flows decides
+                sender.sendto(datagram, (address, sockets.port))
+        assert (heard_by(s), heard_by(aside)) == (TRANSPORT, OTHERS)
+
+
+def test_who_shares_the_port_gets_nothing(opened):
+    """A program with our user id may join the two sockets, as their port is shared."""
+    sockets = opened(0)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as third:
+        third.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        third.bind(("0.0.0.0", sockets.port))
+        for datagram in (TRANSPORT + OTHERS) * 8:
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+                sender.sendto(datagram, ("127.0.0.1", sockets.port))
+        assert heard_by(third) == []
+        assert (heard_by(sockets.pair[0]), heard_by(sockets.aside[0])) == (TRANSPORT * 8, OTHERS * 8)
+
+
+def test_kernel_that_cannot_tell_them_apart_leaves_one_socket(opened, monkeypatch):
+    monkeypatch.setattr(udp, "_SO_ATTACH_REUSEPORT_CBPF", 9999)
+    sockets = opened(0)
+    assert sockets.aside == (None, None) and not sockets.pair[0].getsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT)
+    for datagram in TRANSPORT + OTHERS:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+            sender.sendto(datagram, ("127.0.0.1", sockets.port))
+    assert heard_by(sockets.pair[0]) == TRANSPORT + OTHERS

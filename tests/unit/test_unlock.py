@@ -63,7 +63,7 @@ class Terminal:
     def __init__(self, *lines):
         self.master, self.tty = pty.openpty()
         self.shown, self.lines = b"", list(lines)
-        self.thread = threading.Thread(target=self._type)
+        self.thread = threading.Thread(target=self._type, daemon=True)
         self.thread.start()
 
     def _type(self):

@@ -1,6 +1,8 @@
 """F6: rooms of different nodes are different users of the host."""
 
-from wgpy.daemon.users import ROOMS, Users
+import os
+
+from wgpy.node.users import ROOMS, Users
 
 
 def test_no_two_nodes_share_a_user(tmp_path):
@@ -10,6 +12,10 @@ def test_no_two_nodes_share_a_user(tmp_path):
     assert all(set(users.uid) == set(ROOMS) for users in held)
     first = held[0].uid
     held[0].close()
+    other = Users("a", tmp_path)
+    held[0].close()  # once more; the number of its descriptor is another's now
+    os.fstat(other._fd)
+    other.close()
     assert Users("a", tmp_path).uid == first, "the same again when it is free"
 
 

@@ -163,7 +163,7 @@ def test_an_all_zero_shared_secret_is_refused_precomputed_included(point):
     for refused in (lambda: r.claim(initiation._replace(ephemeral=point)),
                     lambda: i.finish(flight, response._replace(ephemeral=point), bytes(32)),
                     lambda: i.initiate(point, bytes(32), 1, os.urandom(32), bytes(12))):
-        with pytest.raises(Refused, match="zero-dh"):
+        with pytest.raises(Refused, match="zero_dh"):
             refused()
 
 
@@ -176,14 +176,14 @@ def test_secrets_of_a_handshake_are_overwritten():
 
 
 def test_scapy_dissects_our_messages():
-    from sim.network import pair
-    from sim.node import ipv4
     from scapy.contrib.wireguard import (
         Wireguard,
         WireguardInitiation,
         WireguardResponse,
         WireguardTransport,
     )
+    from sim.network import pair
+    from sim.node import ipv4
     net, a, b = pair()
     net.send(a, ipv4("10.0.0.1", "10.0.0.2"))
     net.run(1)

@@ -1,12 +1,16 @@
 """Primitives of the WireGuard suite against published answers, and the registry. F8."""
 
 import dataclasses
+import hashlib
 import hmac
 
 import pytest
+from wide_suite import WIDE
 
 from wgpy import suite
 from wgpy.errors import WgpyError
+from wgpy.protocol.messages import Layout
+from wgpy.protocol.noise import Noise
 
 H = bytes.fromhex
 S = suite.get()
@@ -66,7 +70,7 @@ def test_a_failing_self_test_keeps_a_suite_out():
 @pytest.mark.parametrize("change,why", [
     ({}, "already"),
     ({"name": "twin"}, "labels"),
-    ({"name": "wide", "identifier": b"x", "tag_size": 32}, "tag_size"),
+    ({"name": "big", "identifier": b"x", "tag_size": 33}, "tag_size must be 12 to 32"),
 ])
 def test_a_suite_that_could_be_confused_or_does_not_fit_is_refused(change, why):
     with pytest.raises(WgpyError, match=why):
@@ -82,3 +86,35 @@ def test_self_test_notices_a_wrong_primitive(monkeypatch):
     from wgpy.suite import wireguard
     monkeypatch.setattr(wireguard, "hash", lambda data: bytes(32))
     assert S.self_test() == "BLAKE2s"
+
+
+def test_message_lengths_follow_from_the_sizes_and_wireguards_are_those_of_the_paper():
+    ours, other = Layout(S), Layout(WIDE)
+    assert (list(ours.sizes.values()), ours.overhead) == ([148, 92, 64], 32)
+    assert list(other.sizes.values()) == [8 + 97 + (97 + 20) + (12 + 20) + 2 * 24, 12 + 97 + 20 + 2 * 24, 8 + 20 + 24 + 28]
+    assert other.overhead == 16 + 20
+
+
+@pytest.mark.parametrize("suite_", [S, WIDE], ids=lambda s: s.name)
+def test_a_suite_of_any_sizes_makes_keys_that_agree(suite_):
+    noise = Noise(suite_)
+    draws = iter(range(10_000))
+    keys = [noise.ephemeral(lambda n: hashlib.shake_256(bytes([next(draws) & 255])).digest(n)) for _ in "ab"]
+    publics = [suite_.public(k) for k in keys]
+    assert [len(k) for k in keys + publics] == [suite_.private_size] * 2 + [suite_.public_size] * 2
+    shared = suite_.dh(keys[0], publics[1])
+    assert shared == suite_.dh(keys[1], publics[0]) and len(shared) == suite_.shared_size
+
+
+def test_a_suite_that_takes_no_entropy_is_an_error_and_not_an_endless_loop():
+    with pytest.raises(WgpyError, match="no private key of"):
+        Noise(dataclasses.replace(S, private=lambda entropy: None)).ephemeral(bytes)
+
+
+def test_what_is_no_private_key_is_refused_and_the_one_before_stays():
+    noise = Noise(WIDE)
+    noise.set_private_key(b"\1" * 48)
+    before = noise.public
+    with pytest.raises(WgpyError, match="not a private key of suite wide"):
+        noise.set_private_key(b"\xff" * 48)
+    assert noise.public == before
