@@ -26,6 +26,7 @@ import machine
 import report
 from kinds import COLOURS, IDLE, OTHERS, kind
 from peers import ENCRYPTOR, PEERS, joined
+
 from wgpy.errors import HostError
 from wgpy.lab.encryptors import ROOMS
 from wgpy.lab.netns import need

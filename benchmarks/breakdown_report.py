@@ -81,5 +81,5 @@ def save(result: dict, readme: bool) -> list[Path]:
     paths = report.save(result, "breakdown", shown)
     plot(result, paths[-1])
     if readme:
-        report.embed("docs/performance.md", f"{shown}\n\n![profile](../benchmarks/results/breakdown.png)")
+        report.embed(report.PERFORMANCE, "profile", f"{shown}\n\n![profile](../benchmarks/results/breakdown.png)")
     return paths

@@ -19,9 +19,10 @@ import cores_report
 import machine
 import report
 from scaling import BURST, Site, packet
+
 from wgpy._fast.ports import MemoryPort, Pump, RingIn, RingOut, clock
-from wgpy.isolate.pumproom import ring_end
 from wgpy.ring.backing import DEFAULT_SIZE, MemfdRing
+from wgpy.rooms.pumproom import ring_end
 
 LENGTHS = (64, 1420)
 MOST = 16  # queues that a plane has at most

@@ -3,8 +3,11 @@ import os
 import re
 import subprocess
 from functools import cache
+from pathlib import Path
 
 from wgpy._fast import plane, ports
+
+CORE = Path(__file__).resolve().parents[1] / "wgpy/_fast/c"
 
 AEAD, OFFLOAD, RINGS, PLANE = "AEAD", "split, merge, checksums", "rings", "rest of the data plane"
 USER, COPIES, SCHEDULING = "other user code", "system calls' copies", "scheduling, polling"
@@ -34,15 +37,16 @@ _TABLE = [(re.compile(where), re.compile(what), kind) for where, what, kind in (
 
 
 @cache
-def functions(library: str, sources: str) -> frozenset[str]:
-    """Static functions of source files whose names begin so, whatever the functions are
+def functions(library: str, room: str) -> frozenset[str]:
+    """Static functions of the source files in a room of the C core, whatever the functions are
     called: the symbol table lists them after the name of their file."""
+    sources = {path.name for path in (CORE / room).glob("*.c")}
     listed = subprocess.run(["readelf", "-sW", library], capture_output=True, text=True, check=True)
     found, source = set(), ""
     for fields in map(str.split, listed.stdout.splitlines()):
         if fields[3:4] == ["FILE"]:
             source = fields[7] if len(fields) > 7 else ""
-        elif fields[3:4] == ["FUNC"] and source.startswith(sources):
+        elif fields[3:4] == ["FUNC"] and source in sources:
             found.add(fields[7])
     return frozenset(found)
 
@@ -52,8 +56,8 @@ def kind(where: str, what: str, room: bool) -> str:
     """`where`: the object's path as perf tells it. In a `room` of the encryptor what the
     C library copies goes into and out of rings; in one process it is split and merged."""
     where, name = os.path.basename(where), re.sub(r"\.(constprop|isra|part|cold|\d).*", "", what)
-    for module, sources, of in ((plane, "aead", AEAD), (ports, "ring", RINGS)):
-        if where == os.path.basename(module.__file__) and what in functions(module.__file__, sources):
+    for module, part, of in ((plane, "aead", AEAD), (ports, "ring", RINGS)):
+        if where == os.path.basename(module.__file__) and what in functions(module.__file__, part):
             return of
     if where.startswith("libc.") and "mem" in name:
         return RINGS if room else OFFLOAD

@@ -4,7 +4,7 @@ import platform
 import subprocess
 import time
 from contextlib import contextmanager
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 
 from peers import ROOT
@@ -59,7 +59,7 @@ def describe(congestion: str | None = None) -> dict[str, str | int]:
     commit = subprocess.run(["git", "-C", str(ROOT), "rev-parse", "--short", "HEAD"],
                             capture_output=True, text=True).stdout.strip()
     return {
-        "date": datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
+        "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "cpu": cpu[0] if cpu else platform.machine(),
         "cores": os.cpu_count() or 1,
         "kernel": platform.release(),

@@ -124,11 +124,11 @@ def handshake(loops: int) -> float:
         now = Instant(start.mono + i * 6 * 10**9, start.wall + i * 6 * 10**9)
         began = time.perf_counter()
         (first,) = (e for e in a.notice(b.public_key, KEY_NEEDED, now) if isinstance(e, SendToPeer))
-        (reply,) = (e for e in b.receive(first.datagram, THERE, now, 0) if isinstance(e, SendToPeer))
-        (keys,) = (e for e in a.receive(reply.datagram, THERE, now, 0) if isinstance(e, InstallKeypair))
+        (reply,) = (e for e in b.receive(first.datagram, THERE, now) if isinstance(e, SendToPeer))
+        (keys,) = (e for e in a.receive(reply.datagram, THERE, now) if isinstance(e, InstallKeypair))
         seconds += time.perf_counter() - began
-        a.live_indices(b.public_key, [keys.local_index])
-        b.live_indices(a.public_key, [keys.remote_index])
+        for device, peer, kept in ((a, b.public_key, keys.local_index), (b, a.public_key, keys.remote_index)):
+            device.freed(peer, [index for index in device.peers[peer].expiry if index != kept])
     return seconds
 
 

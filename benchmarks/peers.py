@@ -10,11 +10,15 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from wgpy.errors import HostError
 from wgpy.lab import between
+from wgpy.lab.encryptors import Node
+from wgpy.lab.guests import GuestNode
 from wgpy.lab.netns import Netns, join, wait_until
 from wgpy.lab.traffic import ping
 from wgpy.lab.tunnel import Implementation
 from wgpy.lab.two_sites import INSIDE4, OUTSIDE4, TwoSites
+from wgpy.vms import host, images, qemu
 
 ROOT = Path(__file__).resolve().parent.parent
 CACHE = ROOT / ".cache" / "peers"
@@ -27,13 +31,16 @@ class Peer:
     install: tuple[str, ...] = ()  # run when the program is not there
     environment: dict[str, str] = field(default_factory=dict)
     version: tuple[str, ...] = ()
+    suite: str | None = None     # a library, of an encryptor
+    kind: type[Node] = Node      # of an encryptor: of processes, or of guests
 
 
-REFERENCE, BARE, ENCRYPTOR = "wireguard-go HEAD", "bare veth", "wgpy encryptor"
+REFERENCE, BARE, ENCRYPTOR, GUESTS = "wireguard-go HEAD", "bare veth", "wgpy encryptor", "wgpy vms"
 WGPYD = (str(Path(sys.executable).with_name("wgpyd")), "-f")
 PEERS = [
     Peer("wgpy", WGPYD),
     Peer(ENCRYPTOR, (sys.executable,)),
+    Peer(GUESTS, (sys.executable,), kind=GuestNode),
     Peer("wgpy with OpenSSL", WGPYD, environment={"WGPY_AEAD": "openssl"}),
     Peer(REFERENCE, (str(CACHE / "bin/wireguard"), "-f"),
          ("env", f"GOBIN={CACHE}/bin", "go", "install", "golang.zx2c4.com/wireguard@latest"),
@@ -50,6 +57,8 @@ PEERS = [
 
 def available(peer: Peer) -> str | None:
     """Fetches the peer if need be. None, or why it cannot take part."""
+    if peer.kind is GuestNode:
+        return _lack_of_guests()
     if not peer.command or Path(peer.command[0]).exists():
         return None
     if not peer.install:
@@ -69,6 +78,17 @@ def available(peer: Peer) -> str | None:
     return None
 
 
+def _lack_of_guests() -> str | None:
+    """A translated guest says nothing about speed."""
+    try:
+        host.need_qemu()
+        images.Images(images.default_folder())
+    except HostError as e:
+        return str(e)
+    accelerator, why = host.accelerator()
+    return None if accelerator == qemu.KVM else why
+
+
 def version(peer: Peer) -> str:
     """The version as the peer's own package manager tells it; "" where there is none."""
     if not peer.version or not shutil.which(peer.version[0]):
@@ -80,11 +100,16 @@ def version(peer: Peer) -> str:
 
 def joined(peer: Peer, jumbo: bool):
     """A context manager that gives two joined hosts: `a`, `b`, `address`, `back`, `cpu()`.
-    Encryptors, three rooms an end, stand between two LAN hosts with a router on the way;
+    Encryptors, three rooms or guests an end, stand between two LAN hosts with a router on the way;
     everything else ends in the hosts' own namespaces."""
-    if peer.name != ENCRYPTOR:
+    if peer.command != (sys.executable,):
         return Pair(peer, jumbo)
-    return between.encryptors(mtu=9000 if jumbo else 1500)
+    return between.encryptors(mtu=9000 if jumbo else 1500, suite=peer.suite, kind=peer.kind)
+
+
+def with_suite(library: str) -> Peer:
+    """The encryptor with the suite of a library."""
+    return Peer(f"{ENCRYPTOR}, {Path(library).stem}", (sys.executable,), suite=library)
 
 
 class Pair:

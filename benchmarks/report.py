@@ -9,7 +9,10 @@ from pathlib import Path
 
 from peers import BARE, ENCRYPTOR, REFERENCE
 
+from wgpy.errors import HostError
+
 RESULTS = Path(__file__).with_name("results")
+README, PERFORMANCE = (RESULTS.parent.parent / name for name in ("README.md", "docs/performance.md"))
 COLOURS = {"wgpy": "#1b6ca8", ENCRYPTOR: "#c0392b", "wgpy with OpenSSL": "#6fa8d0", REFERENCE: "#6c757d",
            "boringtun": "#8e6bb0", "wireguard-go Debian": "#b0a36b", BARE: "#c4cad0"}
 
@@ -41,6 +44,12 @@ FIGURES = [
 ]
 
 
+PLOTTED = tuple(f.key for f in FIGURES if f.key != "ping_p99")  # has a plot of its own
+SHORT = ("tcp1", "jumbo", "udp64", "ping_p50", "tcp1_cpu_per_gb")  # where we win, draw and lose
+PICTURE = ("tcp1", "udp64", "ping_p50")
+SHORT_PEERS = ("wgpy", ENCRYPTOR, REFERENCE)
+
+
 def values(runs: list[dict], peer: str, key: str) -> dict[int, float]:
     """Round -> figure."""
     return {r["round"]: r["figures"][key] for r in runs
@@ -66,15 +75,16 @@ def summary(runs: list[dict], peers: list[str]) -> dict:
     return out
 
 
-def _cell(entry: dict | None, figure: Figure, peer: str) -> str:
+def _cell(entry: dict | None, figure: Figure, peer: str, whole: bool = True) -> str:
+    """Median and ratio; with `whole` the extremes and the goal as well."""
     if entry is None:
         return "–"
     number = f"{entry['median']:.{figure.digits}f}"
-    spread = f"{entry['min']:.{figure.digits}f}–{entry['max']:.{figure.digits}f}"
+    spread = f" ({entry['min']:.{figure.digits}f}–{entry['max']:.{figure.digits}f})" if whole else ""
     ratio = "" if peer == REFERENCE or entry["ratio"] is None else f" **×{entry['ratio']:.2f}**"
-    if ratio and figure.goal(peer):
+    if ratio and whole and figure.goal(peer):
         ratio += f" / {figure.goal(peer):g}"
-    return f"{number} ({spread}){ratio}"
+    return f"{number}{spread}{ratio}"
 
 
 def markdown(head: list[str], rows: list[list[str]]) -> str:
@@ -93,6 +103,33 @@ def table(result: dict) -> str:
                      for f in FIGURES if f.key in data])
 
 
+def short_table(result: dict) -> str:
+    """Markdown for whoever has a minute: some figures of ours and of the reference."""
+    data, peers = result["summary"], [p for p in SHORT_PEERS if p in result["peers"]]
+    return markdown(["median" + f", **ratio to {REFERENCE}**" * (REFERENCE in peers), *peers],
+                    [[f"{f.label}, {f.unit}{', less is better' if f.less_is_better else ''}",
+                      *(_cell(data[f.key].get(p), f, p, whole=False) for p in peers)]
+                     for f in FIGURES if f.key in SHORT and f.key in data])
+
+
+def short_notes(result: dict) -> str:
+    """One line: on what, and what of."""
+    m = result["machine"]
+    return (f"{m['date'].split()[0]}, both ends on {m['cores']} cores of {m['cpu']}, Linux {m['kernel']}, "
+            f"commit {m['commit'] or 'unknown'}; medians of {result['rounds']} interleaved rounds, ratios "
+            "within a round.")
+
+
+def _failures(runs: list[dict]) -> list[str]:
+    """A sentence for each implementation and workload that gave no figure, all rounds in it."""
+    why: dict[tuple[str, str], list[str]] = {}
+    for r in runs:
+        if "error" in r:
+            why.setdefault((r["peer"], r["workload"]), []).append(f"{r['error']} in round {r['round']}")
+    return [f"No figure: {peer}, workload `{workload}`: {', '.join(errors)}."
+            for (peer, workload), errors in why.items()]
+
+
 def notes(result: dict) -> str:
     m, others = result["machine"], result["others"]
     lines = [f"{m['date']}, {m['cores']} cores of {m['cpu']}, Linux {m['kernel']}, TCP {m['tcp']}, "
@@ -103,9 +140,7 @@ def notes(result: dict) -> str:
         lines.append(f"The machine was not quiet: before a measurement others used "
                      f"{others['median']:.0%} of it (median), {others['worst']:.0%} at worst.")
     lines += [f"{k}: not measured, {v}." for k, v in result["absent"].items()]
-    lines += [f"{r['peer']}, {r['workload']}, round {r['round']}: {r['error']}"
-              for r in result["runs"] if "error" in r]
-    return "\n".join(lines)
+    return "\n".join([*lines, *_failures(result["runs"])])
 
 
 def _bars(axis, f: Figure, data: dict, peers: list[str]) -> None:
@@ -113,7 +148,7 @@ def _bars(axis, f: Figure, data: dict, peers: list[str]) -> None:
     middle = [data[p]["median"] for p in peers]
     spread = [[data[p]["median"] - data[p]["min"] for p in peers],
               [data[p]["max"] - data[p]["median"] for p in peers]]
-    axis.barh(peers, middle, xerr=spread, color=[COLOURS[p] for p in peers],
+    axis.barh(peers, middle, xerr=spread, color=[COLOURS.get(p, "#8e6c9e") for p in peers],
               error_kw={"elinewidth": 1, "capsize": 2})
     axis.invert_yaxis()
     bare = f", without a tunnel {data[BARE]['median']:.{f.digits}f}" if BARE in data else ""
@@ -141,15 +176,18 @@ def finish(figure, path: Path, m: dict, note: str = "both ends on one machine") 
         axis.tick_params(labelsize=8)
     figure.suptitle(f"{m['date']}, {m['cores']} cores of {m['cpu']}, {note}", fontsize=9)
     figure.tight_layout()
-    figure.savefig(path, dpi=110, bbox_inches="tight")
+    with pyplot.rc_context({"svg.fonttype": "none", "svg.hashsalt": path.stem}):
+        figure.savefig(path, dpi=110, bbox_inches="tight",
+                       metadata={"Date": None} if path.suffix == ".svg" else None)
     pyplot.close(figure)
 
 
-def plot(result: dict, path: Path) -> None:
+def plot(result: dict, path: Path, keys: tuple[str, ...] = PLOTTED) -> bool:
+    """Bars of the figures `keys` that were measured; no file and False if none was."""
     data = result["summary"]
-    figures = [f for f in FIGURES if f.key in data and f.key != "ping_p99"]  # has a plot of its own
+    figures = [f for f in FIGURES if f.key in data and f.key in keys]
     if not figures:
-        return
+        return False
     columns = min(3, len(figures))
     rows = -(-len(figures) // columns)
     figure, axes = canvas(rows, columns, (4.4 * columns, 2.5 * rows))
@@ -158,6 +196,7 @@ def plot(result: dict, path: Path) -> None:
     for axis, f in zip(axes.flat, figures):
         _bars(axis, f, data[f.key], result["peers"])
     finish(figure, path, result["machine"], "both ends on one machine; dashed: 950 Mbit/s")
+    return True
 
 
 def save(result: dict, name: str, text: str) -> list[Path]:
@@ -172,15 +211,25 @@ def save(result: dict, name: str, text: str) -> list[Path]:
     return paths
 
 
+def saved(name: str) -> dict:
+    """What `save` was given as NAME. HostError if there is no such file."""
+    try:
+        return json.loads((RESULTS / f"{name}.json").read_text())
+    except OSError as error:
+        raise HostError(f"{error.filename}: {error.strerror}") from None
+
+
 def tell(result: dict, text: str, paths: list[Path], as_json: bool) -> None:
     """The end of a program: the result, and on stderr what was written."""
     print(json.dumps(result, ensure_ascii=False) if as_json else text)
     print("\nwrote", *(os.path.relpath(path) for path in paths), file=sys.stderr)
 
 
-def embed(document: str, text: str) -> None:
-    """Puts the text between the markers of a document of this repository."""
-    path = RESULTS.parent.parent / document
-    before, rest = path.read_text().split("<!-- benchmark -->\n", 1)
-    after = rest.split("<!-- end -->", 1)[1]
-    path.write_text(f"{before}<!-- benchmark -->\n{text}\n<!-- end -->{after}")
+def embed(document: Path, mark: str, text: str) -> None:
+    """Puts the text between `<!-- MARK -->` and the `<!-- end -->` that follows it. ValueError
+    if the document has not both of them, each a line of its own."""
+    before, begin, rest = document.read_text().partition(f"<!-- {mark} -->\n")
+    _, end, after = rest.partition("<!-- end -->\n")
+    if not begin or not end:
+        raise ValueError(f"{document} has no place marked {mark!r}")
+    document.write_text(f"{before}{begin}{text}\n{end}{after}")

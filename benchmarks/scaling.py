@@ -21,6 +21,7 @@ import time
 import machine
 import report
 import scaling_plot
+
 from wgpy._fast.plane import Plane, aead_backends
 from wgpy._fast.ports import MemoryPort, Pump, RingIn, RingOut
 from wgpy.notices import Endpoint
@@ -142,7 +143,7 @@ def ring_to_ring(aead: str | None, length: int, seconds: float) -> dict[str, flo
              "wire": Pump(to_black.into, None, from_black.out),
              "open": Pump(from_black.into, site.plane.open_stage(), to_red.out),
              "drain": Pump(to_red.into, None, sink)}
-    for ring in (from_red, to_black, from_black, to_red):  # attach
+    for _ring in (from_red, to_black, from_black, to_red):  # attach
         for _ in range(3):
             for pump in pumps.values():
                 pump.step(NOW)

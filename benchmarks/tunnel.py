@@ -16,10 +16,11 @@ import latency
 import machine
 import report
 import workloads
-from peers import PEERS, REFERENCE, available, joined, version
+from peers import PEERS, REFERENCE, available, joined, version, with_suite
+from workloads import WORKLOADS, Effort
+
 from wgpy.errors import HostError
 from wgpy.lab.netns import need
-from workloads import WORKLOADS, Effort
 
 QUICK, FULL = Effort(1.0, 0.4, 5, 100), Effort(3.0, 0.8, 7, 400)
 
@@ -29,6 +30,7 @@ def options() -> argparse.Namespace:
     p.add_argument("--quick", action="store_true", help="short runs: an impression, no result")
     p.add_argument("--only", metavar="W,W", help="workloads: " + ", ".join(w.name for w in WORKLOADS))
     p.add_argument("--peers", metavar="P,P", help="implementations: " + ", ".join(p.name for p in PEERS))
+    p.add_argument("--suite", action="append", default=[], metavar="LIBRARY", help="the encryptor with this suite, too; may be repeated")
     p.add_argument("--rounds", type=int, help="interleaved rounds (3; quick 2)")
     p.add_argument("--seconds", type=float, help="of each TCP run (3; quick 1)")
     p.add_argument("--congestion", metavar="NAME", help="TCP's algorithm (the host's own)")
@@ -36,7 +38,9 @@ def options() -> argparse.Namespace:
                    help="seconds to wait for a quiet moment before each measurement (3)")
     p.add_argument("--json", action="store_true", help="print the result as JSON")
     p.add_argument("--name", default="tunnel", help="of the files in benchmarks/results/ (tunnel)")
-    p.add_argument("--readme", action="store_true", help="put the result into README.md too")
+    p.add_argument("--readme", action="store_true", help="put the result into docs/performance.md, a part of it into README.md")
+    p.add_argument("--again", action="store_true",
+                   help="measure nothing: write and show anew what results/NAME.json has")
     args = p.parse_args()
     for given, known, what in ((args.only, [w.name for w in WORKLOADS], "workload"),
                                (args.peers, [q.name for q in PEERS], "implementation")):
@@ -68,13 +72,14 @@ def measure(tunnels: dict, todo: list, rounds: int, effort: Effort, patience: fl
 
 
 def compare(args: argparse.Namespace) -> dict:
-    wanted = args.peers.split(",") if args.peers else [p.name for p in PEERS]
+    known = [*PEERS, *map(with_suite, args.suite)]
+    wanted = [*(args.peers.split(",") if args.peers else [p.name for p in PEERS]), *(p.name for p in known[len(PEERS):])]
     only = args.only.split(",") if args.only else [w.name for w in WORKLOADS]
     quick = QUICK if args.quick else FULL
     effort = Effort(args.seconds or quick.seconds, quick.probe, quick.steps, quick.pings, args.congestion)
     rounds = args.rounds or (2 if args.quick else 3)
-    absent = {p.name: why for p in PEERS if p.name in wanted and (why := available(p))}
-    peers = [p for p in PEERS if p.name in wanted and p.name not in absent]
+    absent = {p.name: why for p in known if p.name in wanted and (why := available(p))}
+    peers = [p for p in known if p.name in wanted and p.name not in absent]
     runs: list[dict] = []
     others: list[float] = []
     for jumbo in (False, True):
@@ -100,27 +105,37 @@ def compare(args: argparse.Namespace) -> dict:
 
 
 def save(result: dict, name: str, readme: bool) -> list[Path]:
-    """What was written to benchmarks/results/; README.md shows it if asked to."""
+    """What was written. If asked to, docs/performance.md shows all of it and README.md the
+    part for whoever has a minute."""
     table, notes = report.table(result), report.notes(result)
-    paths = report.save(result, name, f"{table}\n\n{notes}")
-    report.plot(result, paths[-1])
-    plots = [f"![plot](benchmarks/results/{name}.png)"]
+    *written, whole = report.save(result, name, f"{table}\n\n{notes}")
+    picture, round_trips = (report.RESULTS / f"{name}{end}" for end in (".svg", "-latency.png"))
+    plots = [path for path in (whole, picture) if report.plot(
+        result, path, report.PICTURE if path == picture else report.PLOTTED)]
     if result["latency"]:
-        paths.append(report.RESULTS / f"{name}-latency.png")
-        latency.plot(result, paths[-1])
-        plots.append(f"![round trips](benchmarks/results/{name}-latency.png)")
+        latency.plot(result, round_trips)
+        plots.append(round_trips)
+    written += plots
     if readme:
-        report.embed("README.md", "\n\n".join((table, *plots, notes)))
-    return paths
+        shown = [f"![{path.stem}](../benchmarks/results/{path.name})" for path in plots if path != picture]
+        report.embed(report.PERFORMANCE, "comparison", "\n\n".join((table, *shown, notes)))
+        shown = [f"![TCP, small packets and round trips](benchmarks/results/{picture.name})"] * (picture in plots)
+        report.embed(report.README, "comparison", "\n\n".join(
+            (*shown, report.short_table(result), report.short_notes(result))))
+        written += [report.PERFORMANCE, report.README]
+    return written
 
 
 def main() -> int:
     args = options()
     try:
-        need("ip", "nsenter", "unshare", "wg", "iperf3", "ping", "cc")
-        workloads.build()
-        with machine.weight(-10):
-            result = compare(args)
+        if args.again:
+            result = report.saved(args.name)
+        else:
+            need("ip", "nsenter", "unshare", "wg", "iperf3", "ping", "cc")
+            workloads.build()
+            with machine.weight(-10):
+                result = compare(args)
     except HostError as error:
         print(f"tunnel.py: {error}", file=sys.stderr)
         return 1

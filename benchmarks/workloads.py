@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from peers import ROOT, Pair
+
 from wgpy.lab.traffic import Throughput, iperf3, ping
 
 UDP_PORT = 5203
