@@ -45,14 +45,27 @@ def ended(tunnel, timeout=5):
     return tunnel.process.returncode
 
 
+def down(tunnel, host=None):
+    """Returns when the daemon has heard of it: until then a session goes on."""
+    (host or tunnel.host).ip("link", "set", "wg0", "down")
+    wait_until(lambda: threads(tunnel) == 1, 20, "the pumps stop")
+
+
+def restarted(tunnel):
+    """The link down and up: sessions end, configuration stays."""
+    before = threads(tunnel)
+    down(tunnel)
+    tunnel.host.ip("link", "set", "wg0", "up")
+    wait_until(lambda: threads(tunnel) == before, 20, "the pumps start")
+
+
 def test_down_and_up_again(sites):
     before = descriptors(sites.a), threads(sites.a)
     for _ in range(5):
-        sites.a.host.ip("link", "set", "wg0", "down")
-        wait_until(lambda: threads(sites.a) == 1, 3, "the pumps stop")
+        down(sites.a)
         wait_until(lambda: str(sites.a.port) not in sites.a.host.run("ss", "-uln").stdout, 3, "the port closes")
         sites.a.host.ip("link", "set", "wg0", "up")
-        wait_until(lambda: threads(sites.a) == before[1], 3, "the pumps start")
+        wait_until(lambda: threads(sites.a) == before[1], 20, "the pumps start")
     sites.a.host.ip("route", "replace", f"{INSIDE4[1]}/32", "dev", "wg0")
     assert reaches(sites) and (descriptors(sites.a), threads(sites.a)) == before
 
@@ -108,10 +121,9 @@ def test_tun_moved_into_another_namespace(sites):
         sites.a.wg("set", "listen-port", "5555")
         assert "5555" in sites.a.host.run("ss", "-uln").stdout
         assert ping(inner, INSIDE4[1], wait=8).lost == 0
-        inner.ip("link", "set", "wg0", "down")
-        wait_until(lambda: threads(sites.a) == 1, 3, "down is noticed from afar")
+        down(sites.a, inner)
         inner.ip("link", "set", "wg0", "up")
-        wait_until(lambda: threads(sites.a) > 1, 3, "up is noticed from afar")
+        wait_until(lambda: threads(sites.a) > 1, 20, "up is noticed from afar")
         with Netns("innermost") as innermost:
             move(inner, innermost)
             settle(innermost)
@@ -149,12 +161,10 @@ def test_psk_changed_live_reaches_the_next_handshake(sites):
         tunnel.wg("set", "peer", other.public_key, "preshared-key", "/dev/stdin", input=psk)
     assert reaches(sites), "the session goes on"
     for side in (sites.a, sites.b):
-        side.host.ip("link", "set", "wg0", "down")
-        side.host.ip("link", "set", "wg0", "up")
+        restarted(side)
     assert reaches(sites, wait=8)
     sites.b.wg("set", "peer", sites.a.public_key, "preshared-key", "/dev/null")
-    sites.b.host.ip("link", "set", "wg0", "down")
-    sites.b.host.ip("link", "set", "wg0", "up")
+    restarted(sites.b)
     assert not reaches(sites, wait=2), "a wrong PSK gets silence"
 
 
@@ -224,8 +234,7 @@ def test_several_threads_a_direction():
         assert reaches(sites)
         assert threads(sites.a) == 7
         sites.a.wg("set", "listen-port", "6001")
-        sites.a.host.ip("link", "set", "wg0", "down")
-        sites.a.host.ip("link", "set", "wg0", "up")
+        restarted(sites.a)
         assert reaches(sites) and threads(sites.a) == 7
         with Netns("inner") as inner:
             move(sites.a.host, inner)
