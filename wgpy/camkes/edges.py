@@ -14,16 +14,17 @@ MOST_DEVICES = 31   # on a guest's PCI bus
 X86_WINDOW = 0xA0000000  # a constant of upstream's monitor
 # What upstream's monitor of a guest needs: connector, interface of the guest, type of the server, its interface.
 _SERVED = {
-    True: {("seL4RPCDataport", "fs", "FileServer", "fs_ctrl"), ("seL4SerialServer", "batch", "SerialServer", "processed_batch"),
-           ("seL4SerialServer", "serial_getchar", "SerialServer", "getchar")},
+    True: {("seL4RPCDataport", "fs", "FileServer", "fs_ctrl")},
     False: {("seL4RPCDataport", "fs", "FileServer", "fs_ctrl"), ("seL4RPCCall", "putchar", "SerialServer", "processed_putchar"),
             ("seL4RPCCall", "guest_putchar", "SerialServer", "raw_putchar"),
-            ("seL4SerialServer", "serial_getchar", "SerialServer", "getchar"), ("seL4RPCCall", "system_rtc", "RTC", "rtc"),
+            ("seL4RPCCall", "system_rtc", "RTC", "rtc"),
             ("seL4TimeServer", "init_timer", "TimeServer", "the_timer"), ("seL4RPCCall", "pci_config", "PCIConfigIO", "pci_config")},
 }
 # A guest with itself, by which upstream's templates give its monitor a capability.
 _OWN = {True: {("seL4GlobalAsynch", "notification_ready_connector", "notification_ready"), ("seL4VMDTBPassthrough", "dtb_self", "dtb")},
         False: {("seL4GlobalAsynch", "intready_connector", "intready")}}
+# Of all guests with the serial server, in the rooms' order: interface of each guest, of the server.
+_SERIAL, _CONSOLE = "serial", {True: {"serial_getchar": "getchar", "batch": "processed_batch"}, False: {"serial_getchar": "getchar"}}
 _MACROS = {True: set(), False: {"VM_COMPOSITION_DEF()", "VM_CONFIGURATION_DEF()", *(f"VM_PER_VM_CONFIG_DEF({n})" for n in range(3))}}
 _SERVERS = {"FileServer", "SerialServer", "TimeServer"}
 _OF_MACRO = {"fserv": "FileServer", "serial": "SerialServer", "pci_config": "PCIConfigIO", "time_server": "TimeServer", "rtc": "RTC"}
@@ -110,6 +111,8 @@ def _expected(app: Application) -> set[tuple[str, frozenset[str], frozenset[str]
     for a, b in render.edges():
         made.add((DATA, frozenset({f"{vm[a]}.to_{b}"}), frozenset({f"{vm[b]}.from_{a}"})))
         made.add((BELL[app.platform.arm], frozenset({f"{vm[a]}.ring_{b}"}), frozenset({f"{vm[b]}.rung_by_{a}"})))
+    for ours, theirs in _CONSOLE[app.platform.arm].items():
+        made.add(("seL4SerialServer", frozenset(f"{v}.{ours}" for v in vm.values()), frozenset({f"{_SERIAL}.{theirs}"})))
     if app.site.small:
         ends = frozenset(f"{vm[room]}.clear_{way}" for room in ("black", "red") for way in ("send", "recv"))
         made.add((CLEAR, ends, frozenset({"clear.init"})))
@@ -128,6 +131,16 @@ def _served(app: Application, c: Connection, names: dict[str, str]) -> bool:
     if source.instance == sink.instance:
         return (c.connector, source.interface, sink.interface) in _OWN[arm]
     return (c.connector, source.interface, names.get(sink.instance, ""), sink.interface) in _SERVED[arm]
+
+
+def console(app: Application) -> Iterator[Violation]:
+    """Upstream numbers the guests on the serial line in the order of the ends: who types to crypto, a passphrase
+    too, must not type to another."""
+    wanted = [render.vm(room) for room in ROOMS]
+    for c in app.assembly.connections.values():
+        found = [end.instance for end in c.sources]
+        if any(end.instance == _SERIAL for end in c.sinks) and c.connector == "seL4SerialServer" and found != wanted:
+            yield Violation(_at(c.line), c.name, f"numbers the guests {', '.join(found)}, not {', '.join(wanted)}")
 
 
 def one_way(app: Application) -> Iterator[Violation]:
@@ -184,11 +197,10 @@ def tables(app: Application) -> Iterator[Violation]:
         for number, (row, other) in enumerate(zip(rows, wanted)):
             if row != other:
                 yield Violation(f"src/{room}.c", f"connections[{number}]", f"is {_said(row)}, not {_said(other)}")
-        built = app.monitors.get(app.component(room).name, "")
-        wanted_source = f"EXTRA_SOURCES ${{CMAKE_CURRENT_LIST_DIR}}/src/{room}.c"
-        if wanted_source not in built or (arm and _STOPS not in built):
-            yield Violation("CMakeLists.txt", app.component(room).name,
-                            f"is not built with {wanted_source}{f' EXTRA_LD_FLAGS {_STOPS}' if arm else ''}")
+        card = f" {render.CLEAR_SOURCE}" if arm and app.site.small and room != "crypto" else ""
+        built = f"EXTRA_SOURCES ${{CMAKE_CURRENT_LIST_DIR}}/src/{room}.c{card}{f' EXTRA_LD_FLAGS {_STOPS}' if arm else ''}"
+        if app.monitors.get(app.component(room).name, "") != built:
+            yield Violation("CMakeLists.txt", app.component(room).name, f"is not built with {built} and no more")
         if arm and first != base:
             yield Violation(f"src/{room}.c",
                             "FIRST_ADDRESS", f"is {first and hex(first)}, not connections.base {base:#x} of {render.PLATFORM_FILE}")

@@ -20,6 +20,7 @@ PAGE_BITS = 12         # of a card's memory on x86: upstream's monitor looks for
 INITRD = 96 * MIB      # from the start of a guest's memory: room for an arm64 kernel
 TREE = 16 * MIB        # from its end: device tree
 CLEAR = "eth1"         # black's and red's card of the link in clear
+CLEAR_SOURCE = "${CAMKES_VM_DIR}/components/VM_Arm/src/modules/virtio_net_virtqueue.c"  # upstream's, on arm
 MACS = {"black": "02:00:00:00:00:01", "red": "02:00:00:00:00:02"}  # of that link, which has no others
 
 
@@ -71,7 +72,7 @@ def render(site: Site, site_text: bytes, platform: Platform) -> dict[str, bytes]
         raise ConfigError("small mode needs the link in clear, and platform.clear is false: mode large, or another platform",
                           source=platform.source, key="platform.clear")
     made = _Application(site, platform)
-    files = {ASSEMBLY: made.assembly(), "guests.camkes": made.guests(), "CMakeLists.txt": made.part("CMakeLists.txt"),
+    files = {ASSEMBLY: made.assembly(), "guests.camkes": made.guests(), "CMakeLists.txt": made.build(),
              settings_file(platform.arm): made.settings(), PLATFORM_FILE: platform.text}
     files |= {f"src/{room}.c": made.rings(room) for room in ROOMS}
     files |= {f"rooms/{room}.toml": made.room_file(room) for room in ROOMS}
@@ -102,7 +103,7 @@ class _Application:
         return self.part(
             ASSEMBLY, node=self._site.node.name, mode=self._site.node.mode, platform=self._platform.name,
             clear_words="Black and red have one link more, in clear." if small else "Black and red share nothing.",
-            wires=wires.rstrip("\n") + "\n", edges=joined + (self.part("clear-edge.camkes") if small else ""),
+            wires=wires + self.part("console.camkes").rstrip("\n"), edges=joined + (self.part("clear-edge.camkes") if small else ""),
             sizes=(sizes + (self.part("clear-topology.camkes") if small else "")).rstrip("\n"),
             guests="".join(self._guest(room) for room in ROOMS))
 
@@ -126,8 +127,8 @@ class _Application:
         words = "memory from the pool, and no device" if not guest.devices else "its network card, behind the IOMMU" if p.iommu else \
             "its network card, whose DMA nothing confines"
         values = {
-            "room": room, "vm": vm(room), "number": ROOMS.index(room), "memory_words": words, "priority": PRIORITY,
-            "priority_of_monitor": PRIORITY + p.arm, "pool": pool(guest, p.arm), "console": p.console,
+            "room": room, "vm": vm(room), "number": ROOMS.index(room), "memory_words": words,
+            "priority": PRIORITY, "priority_of_monitor": PRIORITY + p.arm, "pool": pool(guest, p.arm), "console": p.console,
             "command_line": f"console={p.console} {p.command_line}", "access": access, "clear": clear}
         return self.part("guest.camkes", **values, **(self._arm(room, guest) if p.arm else self._x86(guest, vm(room)))).rstrip("\n") + "\n"
 
@@ -160,11 +161,15 @@ class _Application:
                 parts[name] += self.part(f"{name}.c", neighbour=neighbour, **values)
         return self.part("rings.c", room=room, window=hex(self._platform.window.base), **parts)
 
+    def build(self) -> str:
+        """What is built of what; with the link in clear its card in the monitors of those that have it."""
+        return self.part("CMakeLists.txt", clear=f"\n        {CLEAR_SOURCE}" if self._site.small else "")
+
     def settings(self) -> str:
         p = self._platform
         if p.arm:
             more = self.part("qemu.cmake", megabytes=p.memory // MIB) if p.sel4 == "qemu-arm-virt" else ""
-            text = self.part("settings.cmake", sel4=p.sel4, virtqueue="ON" if self._site.small else "OFF", more=more)
+            text = self.part("settings.cmake", sel4=p.sel4, more=more)
         else:
             text = self.part("settings.cmake", more=self.part("iommu.cmake" if p.iommu else "no-iommu.cmake"))
         return text.rstrip("\n") + "\n"
