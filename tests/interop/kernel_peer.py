@@ -60,7 +60,7 @@ class Machine:
     def log(self) -> str:
         return Path(f"/proc/self/fd/{self._log.fileno()}").read_text()
 
-    def run(self, *command, input: str | None = None, timeout: float = 30,
+    def run(self, *command, input: str | None = None, timeout: float = 120,
             check: bool = True) -> subprocess.CompletedProcess:
         # a path, because the guest's shell prefers its own applets to programs
         text = "/bin/" + shlex.join(map(str, command))
@@ -115,10 +115,13 @@ class GuestProcess:
     def send_signal(self, number: int) -> None:
         self._peer.run("kill", f"-{number:d}", self._pid[1])
 
+    def so_far(self) -> str:
+        """What it has said."""
+        return self._peer.run("cat", f"/tmp/{self._pid[0]}").stdout
+
     def communicate(self) -> tuple[str, None]:
-        output, pid = self._pid
-        return self._peer.run("sh", "-c", f"while kill -0 {pid} 2>/dev/null; do usleep 10000; done; "
-                              f"cat /tmp/{output}").stdout, None
+        self._peer.run("sh", "-c", f"while kill -0 {self._pid[1]} 2>/dev/null; do usleep 10000; done")
+        return self.so_far(), None
 
 
 def _text(field: str) -> str:

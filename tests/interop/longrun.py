@@ -66,8 +66,7 @@ class LongPair:
         self.handshakes.append(self.near.peer().handshake)
 
     def _finish(self) -> None:
-        """On time, whatever the suite does meanwhile: later the session would be old, and
-        the pings stand still once their output fills a pipe."""
+        """On time, whatever the suite does meanwhile: later the session would be old."""
         time.sleep(max(0, self.began + SECONDS - time.monotonic()))
         self.look()
         self._pinging.__exit__(None, None, None)

@@ -19,7 +19,7 @@ ATTACK = (sys.executable, "-I", "-m", "wgpy.cli", "lab", "attack")
 @pytest.mark.parametrize(("target", "kind"), (("wgpyd", "forged"), ("encryptor", "garbage"), ("encryptor", "forged")))
 def test_quick_cell_end_to_end(target, kind):
     done = subprocess.run((*ATTACK, "--quick", "--json", "--target", target, "--attack", kind, "--rate", "5000"),
-                          capture_output=True, text=True, timeout=120)
+                          capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     cells = json.loads(done.stdout)
     assert [(c["kind"], c["session"]) for c in cells] == [(kind, "none"), (kind, "live")]

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from orphans import adopted
 
 from wgpy.lab.netns import wait_until
 
@@ -49,13 +50,13 @@ def test_lab_stays_until_interrupted(arguments, namespaces):
     lab, made = watch((*LAB, *arguments), "Ctrl-C")
     assert len(made) == namespaces
     lab.send_signal(signal.SIGINT)
-    out, err = lab.communicate(timeout=15)
+    out, err = lab.communicate(timeout=60)
     assert lab.returncode == 130 and err == "everything is gone\n"
-    wait_until(lambda: not inhabitants(made), 5, "everything in the namespaces is gone")
+    wait_until(lambda: not inhabitants(made), 60, "everything in the namespaces is gone")
 
 
 def test_lab_runs_a_command_in_the_first_host():
-    done = subprocess.run((*LAB, "two-sites", "--run", "ping -qc1 -W3 $THERE && curl -s http://$WEB/ && exit 7"),
+    done = subprocess.run((*LAB, "two-sites", "--run", "ping -qc1 -W20 $THERE && curl -s http://$WEB/ && exit 7"),
                           cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 7, done.stderr
     assert "1 received" in done.stdout and "a page" in done.stdout.lower()
@@ -63,10 +64,11 @@ def test_lab_runs_a_command_in_the_first_host():
 
 @pytest.mark.parametrize("number", (signal.SIGINT, signal.SIGTERM, signal.SIGKILL))
 def test_interrupted_demo_leaves_nothing(number):
-    demo, made = watch(DEMO, ".. through the tunnel")
-    assert len(made) == 5 + 3 * 2
-    demo.send_signal(number)
-    out, err = demo.communicate(timeout=15)
-    assert demo.returncode == {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGKILL: -9}[number]
-    assert "Traceback" not in err
-    wait_until(lambda: not inhabitants(made), 5, "everything in the namespaces is gone")
+    with adopted() as reap:
+        demo, made = watch(DEMO, ".. through the tunnel")
+        assert len(made) == 5 + 3 * 2
+        demo.send_signal(number)
+        out, err = demo.communicate(timeout=60)
+        assert demo.returncode == {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGKILL: -9}[number]
+        assert "Traceback" not in err
+        wait_until(lambda: reap() or not inhabitants(made), 60, "everything in the namespaces is gone")

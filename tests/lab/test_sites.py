@@ -25,7 +25,7 @@ def test_every_host_reaches_every_other_one_by_a_tunnel(three):
         assert {r["dst"] for r in json.loads(here.host.ip("-j", "route"))} == {"default", here.lan}
         with Capture(three.internet, f"to-{here.name}") as wire:
             for there in three.sites:
-                assert here is there or ping(here.host, there.address, wait=5).lost == 0
+                assert here is there or ping(here.host, there.address).lost == 0
         ends = {ip_address(e[0]) for s in wire.frames() for e in (s.source, s.destination)}
         assert len(wire.frames(4)) >= 3 * 2 * 2
         assert not [e for e in ends if any(e in lan for lan in lans)], "addresses of a LAN outside"

@@ -12,7 +12,7 @@ from scapy.layers.inet6 import ICMPv6DestUnreach, IPv6
 from site_files import LIMA, edited, site_of
 
 from wgpy.firewall.rules import black_rules, red_rules
-from wgpy.lab.netns import Netns, join
+from wgpy.lab.netns import Netns, join, wait_until
 from wgpy.lab.wire import Capture
 
 SMALL = edited(LIMA, ('["192.0.2.10/24"]', '["192.0.2.10/24", "2001:db8::10/64"]'),
@@ -32,6 +32,7 @@ TCP_PROTOCOL, UDP_PROTOCOL, ICMP_PROTOCOL, ICMPV6_PROTOCOL = 6, 17, 1, 58
 NEIGHBOUR_DISCOVERY = (133, 134, 135, 136)
 SCANNED = sorted({*range(1, 1100, 31), 22, 53, 67, 68, 80, 123, 443, 500, 546, 4500, 8080,
                   PORT - 1, PORT, PORT + 1, 65535})
+PATIENCE = 20  # s, for what comes on a busy machine, too
 
 
 class House:
@@ -134,7 +135,7 @@ def error(source: str, target: str, quoted):
     return IP(src=source, dst=target) / ICMP(type=3, code=1) / quoted
 
 
-def bound(ns: Netns, address: str, port: int, kind=socket.SOCK_DGRAM, timeout: float = 2):
+def bound(ns: Netns, address: str, port: int, kind=socket.SOCK_DGRAM, timeout: float = PATIENCE):
     """A socket inside a namespace."""
     with ns.entered():
         s = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, kind)
@@ -166,17 +167,33 @@ def answers(capture: Capture) -> list:
             and not (f.protocol == ICMPV6_PROTOCOL and f.payload[0] in NEIGHBOUR_DISCOVERY)]
 
 
-def reached(ns: Netns, link: str, send, wanted) -> list:
-    """What arrives on a link in the time that `send` and its echo take."""
+def reached(ns: Netns, link: str, send, wanted, count: int = 0) -> list:
+    """What arrives on a link in the time that `send` and its echo take; at least `count`, if it
+    takes long."""
+    def arrived() -> list:
+        return [f for f in capture.frames() if not f.outgoing and wanted(f)]
     with Capture(ns, link) as capture:
         send()
         time.sleep(0.15)
-    return [f for f in capture.frames() if not f.outgoing and wanted(f)]
+        with suppress(TimeoutError):
+            wait_until(lambda: len(arrived()) >= count, PATIENCE, "packets")
+    return arrived()
 
 
-def pings(ns: Netns, target: str, source: str = "") -> bool:
-    argv = ["ping", "-n", "-c1", "-W1", *(["-I", source] if source else []), target]
+def pings(ns: Netns, target: str, source: str = "", wait: int = PATIENCE) -> bool:
+    argv = ["ping", "-n", "-c1", f"-W{wait}", *(["-I", source] if source else []), target]
     return ns.run(*argv, check=False).returncode == 0
+
+
+def silent(ns: Netns, target: str, source: str = "") -> bool:
+    return not pings(ns, target, source, wait=1)
+
+
+def counted(ns: Netns, name: str, least: int) -> int:
+    """A counter when it has come that far: the kernel may take its time for what was sent."""
+    with suppress(TimeoutError):
+        wait_until(lambda: counters(ns)[name] >= least, PATIENCE, name)
+    return counters(ns)[name]
 
 
 def dhcp_passes(house) -> None:

@@ -128,12 +128,12 @@ def test_up_and_down(tmp_path, tool):
                 AllowedIPs = {INSIDE4[1]}/32, 10.9.0.1/32, fd77::/64
                 Endpoint = 203.0.113.1:{far.port}
             """)
-            before = [host.run(*c).stdout for c in (["ip", "rule"], ["ip", "route"], ["ip", "-6", "route"])]
+            before = [host.settle().run(*c).stdout for c in (["ip", "rule"], ["ip", "route"], ["ip", "-6", "route"])]
             with_daemon = ["env", f"WG_QUICK_USERSPACE_IMPLEMENTATION={WGPYD}",
                            f"PATH={Path(WGPYD).parent}:/usr/sbin:/usr/bin:/sbin:/bin"]
             host.run(*with_daemon, *command, "up", path)
             assert (tmp_path / "up").read_text().strip() == "wgq0"
-            assert ping(host, INSIDE4[1], wait=8).lost == 0
+            assert ping(host, INSIDE4[1]).lost == 0
             link = host.ip("-o", "link", "show", "wgq0")
             assert re.search(r"mtu (\d+)", link)[1] == "1320"
             addresses = host.ip("-o", "addr", "show", "wgq0")
@@ -143,7 +143,7 @@ def test_up_and_down(tmp_path, tool):
             assert "fd77::/64" in host.ip("-6", "route", "show", "dev", "wgq0")
             host.run(*with_daemon, *command, "down", path)
             assert (tmp_path / "down").read_text().strip() == "wgq0"
-            wait_until(lambda: host.run("wg", "show", "interfaces").stdout.strip() == "", 5, "daemon ends")
+            wait_until(lambda: host.run("wg", "show", "interfaces").stdout.strip() == "", 20, "daemon ends")
             assert before == [host.run(*c).stdout for c in (["ip", "rule"], ["ip", "route"], ["ip", "-6", "route"])]
             assert host.run("ls", "/run/wireguard").stdout == ""
 

@@ -24,6 +24,7 @@ from netns.firewall_house import (
     WEB,
     WEB6,
     built,
+    counted,
     counters,
     error,
     house,
@@ -180,6 +181,7 @@ def test_each_packet_is_dropped_by_its_own_name(house, mode, room, counter, send
     with routed_astray(house):
         before = counters(seen)
         inject(getattr(house, sender), *packets)
+        counted(seen, counter, before[counter] + len(packets))
         after = counters(seen)
     rose = {name: n - before[name] for name, n in after.items() if n != before[name]}
     if counter in CHATTER:

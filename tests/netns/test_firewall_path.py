@@ -1,7 +1,6 @@
 """Sizes through the generated firewalls: MSS clamping, and the ICMP of path MTU discovery."""
 
 import socket
-import time
 
 import pytest
 from netns.firewall_house import (
@@ -10,6 +9,7 @@ from netns.firewall_house import (
     HOST,
     HOST6,
     LARGE,
+    PATIENCE,
     PORT,
     SMALL,
     TCP_PROTOCOL,
@@ -33,8 +33,10 @@ __all__ = ["built", "house"]
 pytestmark = pytest.mark.netns
 
 
-def mss_of(frame) -> int:
-    return dict(TCP(frame.payload).options).get("MSS")
+def mss_of(capture: Capture, flags: str) -> int:
+    """Of the first segment with these flags that came in."""
+    segments = [TCP(f.payload) for f in capture.frames() if not f.outgoing and f.protocol == TCP_PROTOCOL]
+    return dict(next(s for s in segments if s.flags == flags).options).get("MSS")
 
 
 @pytest.mark.parametrize("host, far, most", [(HOST, FAR, 1380), (HOST6, FAR6, 1360)])
@@ -49,11 +51,7 @@ def test_segments_are_clamped_to_the_tunnel(house, host, far, most):
                         client.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, asked)
                     client.connect((far, 80))
                     server.accept()[0].close()
-                time.sleep(0.1)
-            syn = [f for f in outward.frames() if not f.outgoing and f.protocol == TCP_PROTOCOL][0]
-            syn_ack = [f for f in inward.frames() if not f.outgoing
-                       and f.protocol == TCP_PROTOCOL][0]
-            assert mss_of(syn) == there and mss_of(syn_ack) == most
+            assert mss_of(outward, "S") == there and mss_of(inward, "SA") == most
 
 
 def test_a_narrow_wan_is_clamped_too(house):
@@ -62,8 +60,7 @@ def test_a_narrow_wan_is_clamped_too(house):
         server.listen()
         with Capture(house.out) as capture, bound(house.lan, HOST, 0, socket.SOCK_STREAM) as client:
             client.connect((WEB, 80))
-    syn = [f for f in capture.frames() if not f.outgoing and f.protocol == TCP_PROTOCOL][0]
-    assert mss_of(syn) == 1452
+    assert mss_of(capture, "S") == 1452
 
 
 @pytest.mark.parametrize("own, router", [(WAN, "192.0.2.1"), (WAN6, "2001:db8::1")])
@@ -87,7 +84,7 @@ def test_the_outer_path_mtu_is_learnt_where_the_site_file_says_so(house, own, ro
         dropped = counters(house.black)["input_dropped"]
         inject(house.out, error)
         wait_until(lambda: s.getsockopt(level, mtu) == 1400 or counters(house.black)["input_dropped"] > dropped,
-                   2, "the message is taken or dropped")
+                   PATIENCE, "the message is taken or dropped")
         assert s.getsockopt(level, mtu) == (1400 if discovery else 1500)
 
 
@@ -100,7 +97,7 @@ def test_the_path_mtu_of_a_clear_flow_is_learnt(house):
         quoted = udp(WAN, WEB, 9, sender[1])
         inject(house.out, IP(src="192.0.2.1", dst=WAN)
                / ICMP(type=3, code=4, nexthopmtu=1300) / quoted)
-        wait_until(lambda: client.getsockopt(socket.IPPROTO_IP, 14) == 1300, 2, "the path MTU")
+        wait_until(lambda: client.getsockopt(socket.IPPROTO_IP, 14) == 1300, PATIENCE, "the path MTU")
 
 
 def test_the_internet_learns_of_a_narrow_lan(house):
@@ -114,7 +111,7 @@ def test_the_internet_learns_of_a_narrow_lan(house):
             server.connect(sender)
             with Capture(house.out) as capture:
                 server.send(bytes(1400))
-                wait_until(lambda: server.getsockopt(socket.IPPROTO_IP, 14) == 1300, 2, "path MTU")
+                wait_until(lambda: server.getsockopt(socket.IPPROTO_IP, 14) == 1300, PATIENCE, "path MTU")
     finally:
         house.red.ip("link", "set", "eth1", "mtu", 1500)
     assert {f.source[0] for f in capture.frames() if not f.outgoing} <= {WAN, WAN6}
@@ -143,7 +140,7 @@ def test_routers_of_the_other_site_may_say_too_big(house):
         for quoted in (port + 1, port):
             inject(house.far, IP(src="10.2.0.200", dst=HOST)
                    / ICMP(type=3, code=4, nexthopmtu=1350) / udp(HOST, FAR, 9, quoted))
-        wait_until(lambda: client.getsockopt(socket.IPPROTO_IP, 14) == 1350, 2, "the path MTU")
+        wait_until(lambda: client.getsockopt(socket.IPPROTO_IP, 14) == 1350, PATIENCE, "the path MTU")
 
 
 @pytest.mark.parametrize("host, far", [(HOST, FAR), (HOST6, FAR6)])
@@ -155,6 +152,6 @@ def test_hosts_learn_the_tunnels_mtu(house, host, far):
             client.setsockopt(level, discover, 2)
             client.connect((far, 9))
             client.send(bytes(1440))
-            wait_until(lambda: client.getsockopt(level, mtu) == 1420, 2, "the path MTU")
+            wait_until(lambda: client.getsockopt(level, mtu) == 1420, PATIENCE, "the path MTU")
     finally:
         house.red.ip("link", "set", "secure0", "mtu", 1500)

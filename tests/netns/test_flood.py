@@ -29,7 +29,7 @@ def sites():
         join(sites.b.host, flooder, names=("eth1", "eth0"),
              a_addresses=(f"{VICTIM}/24",), b_addresses=("192.0.2.2/24",))
         sites.flooder = flooder
-        assert ping(sites.a.host, INSIDE4[1], wait=3).lost == 0
+        assert ping(sites.a.host, INSIDE4[1], wait=20).lost == 0
         yield sites
         print(sites.b.log()[-6000:])
 

@@ -33,7 +33,7 @@ def daemon():
         def start(**environment):
             process = host.popen("env", *[f"{k}={v}" for k, v in environment.items()], WGPYD, "-f", "q0",
                                  stderr=subprocess.PIPE, text=True)
-            wait_until(lambda: host.run("wg", "show", "q0", check=False).returncode == 0, 10, "it answers")
+            wait_until(lambda: host.run("wg", "show", "q0", check=False).returncode == 0, 60, "it answers")
             return host, process
         yield start
 
@@ -65,7 +65,7 @@ def test_one_peer_more_than_the_limit_changes_nothing_and_says_why(daemon, tmp_p
     done = host.run("wg", "setconf", "q0", hub(tmp_path, 101), check=False)
     assert "No space left on device" in done.stderr and shown(host) == (100, 200)
     host.ip("link", "del", "q0")
-    assert "more than 100 peers" in process.communicate(timeout=10)[1]
+    assert "more than 100 peers" in process.communicate(timeout=60)[1]
 
 
 def test_prefixes_move_with_a_set_of_many_peers(daemon):
@@ -96,15 +96,15 @@ def test_a_tun_without_a_virtio_header_carries_packets_both_ways(tmp_path):
         os.set_inheritable(fd, True)
         process = host.popen("env", f"WG_TUN_FD={fd}", WGPYD, "-f", "bare0", pass_fds=(fd,))
         tun.close()
-        wait_until(lambda: host.run("wg", "show", "bare0", check=False).returncode == 0, 10, "it answers")
+        wait_until(lambda: host.run("wg", "show", "bare0", check=False).returncode == 0, 60, "it answers")
         take_over(sites, "bare0")
-        assert ping(host, INSIDE4[1], wait=8).lost == 0
+        assert ping(host, INSIDE4[1]).lost == 0
         with file_server(sites.b.host, tmp_path, INSIDE4[1]) as netloc:
             assert fetch(host, netloc, "/file").size == 300_000
         with file_server(host, tmp_path, INSIDE4[0]) as netloc:
             assert fetch(sites.b.host, netloc, "/file").size == 300_000
         host.ip("link", "del", "bare0")
-        assert process.wait(10) == 0
+        assert process.wait(60) == 0
 
 
 def take_over(sites, iface: str) -> None:

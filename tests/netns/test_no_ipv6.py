@@ -60,7 +60,7 @@ class Site:
         return self.host.run("env", self.programs, WGPY, what, self.path, check=False)
 
     def state(self):
-        return [self.host.run(*c).stdout for c in STATE]
+        return [self.host.settle().run(*c).stdout for c in STATE]
 
 
 @pytest.fixture(scope="module", params=["all", "default"])
@@ -78,7 +78,7 @@ def test_what_needs_no_ipv6_works(site, form):
     before = site.state()
     done = site.up(*NEED_NONE[form])
     assert (done.returncode, done.stdout) == (0, "") and "denied" not in done.stderr, done.stderr
-    assert ping(site.host, "10.9.0.1", wait=8).lost == 0
+    assert ping(site.host, "10.9.0.1").lost == 0
     assert json.loads(site.host.run(WGPY, "show", "q0", "--json").stdout)["q0"]["up"]
     done = site.wgpy("down")
     assert done.returncode == 0, done.stderr

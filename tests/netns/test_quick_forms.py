@@ -86,7 +86,7 @@ class Twice:
 
     def state(self):
         """Of the whole namespace; link numbers and the daemon's sockets are not part of it."""
-        said = [self.host.run(*c.split(), check=False).stdout for c in (
+        said = [self.host.settle().run(*c.split(), check=False).stdout for c in (
             "ip -o addr show", "ip -4 route show table all", "ip -6 route show table all", "ip rule", "ip -6 rule",
             "wg showconf q0")]
         mtu = re.findall(r"q0.* mtu (\d+)", self.host.run("ip", "-o", "link").stdout)

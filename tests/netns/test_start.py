@@ -94,10 +94,10 @@ def test_a_tunnel_runs_nothing_of_the_current_directory(planted, home):
         run(WGPY, "genkey")
         run(WGPY, "doctor")
         foreground = host.popen(*planted.prefix(**home), WGPYD, "-f", "q2")
-        wait_until(lambda: "q2" in host.run("wg", "show", "interfaces").stdout, 10, "wgpyd")
+        wait_until(lambda: "q2" in host.run("wg", "show", "interfaces").stdout, 60, "wgpyd")
         for name in ("q1", "q2"):
             host.ip("link", "del", name)
-        assert foreground.wait(10) == 0
+        assert foreground.wait(60) == 0
     assert not planted.seen()
 
 
@@ -139,8 +139,8 @@ def test_closed_standard_descriptors_are_opened_first(closed):
         for option in ("", "-f"):
             process = host.popen("sh", "-c", f"exec {WGPYD} {option} q3 {closing(closed)}")
             if not option:
-                assert process.wait(10) == 0
-            wait_until(lambda: "q3" in host.run("wg", "show", "interfaces").stdout, 10, "wgpyd")
+                assert process.wait(60) == 0
+            wait_until(lambda: "q3" in host.run("wg", "show", "interfaces").stdout, 60, "wgpyd")
             (pid,) = pids()
             for fd in closed:
                 assert os.readlink(f"/proc/{pid}/fd/{fd}") == "/dev/null"
@@ -148,7 +148,7 @@ def test_closed_standard_descriptors_are_opened_first(closed):
             assert not any(stat.S_ISSOCK(s.st_mode) for s in held)
             host.ip("link", "set", "q3", "up")
             host.ip("link", "del", "q3")
-            wait_until(lambda: not pids() and not host.run("ls", "/run/wireguard").stdout, 10, "it ends")
+            wait_until(lambda: not pids() and not host.run("ls", "/run/wireguard").stdout, 60, "it ends")
 
 
 def _serves(pid: int, name: str) -> bool:
@@ -174,6 +174,6 @@ def test_a_node_starts_with_standard_descriptors_closed(closed, tmp_path):
     try:
         pair.a.start("sh", "-c", f'exec "$@" {closing(closed)}', "sh")
         pair.a.process.send_signal(signal.SIGTERM)
-        assert pair.a.process.wait(15) == 0
+        assert pair.a.process.wait(60) == 0
     finally:
         pair.close()

@@ -36,7 +36,7 @@ class House:
         return self.host.run("env", "WG_ENDPOINT_RESOLUTION_RETRIES=0", *before, WGPY, *args, check=check)
 
     def state(self):
-        return [self.host.run(*c).stdout for c in STATE]
+        return [self.host.settle().run(*c).stdout for c in STATE]
 
     def daemon(self, name="q0"):
         """Its PID inside the namespace, where nothing of others' is seen."""
@@ -46,7 +46,7 @@ class House:
         """`up` inside its last hook."""
         self.marker.unlink(missing_ok=True)
         process = self.host.popen(WGPY, "up", path)
-        wait_until(self.marker.exists, 30, "the hook runs")
+        wait_until(self.marker.exists, 60, "the hook runs")
         return process
 
 
@@ -64,7 +64,7 @@ def test_up_undoes_itself_on_a_signal(house, number):
     process = house.stuck_up(house.file(f"PostUp = touch {house.marker}; sleep 100"))
     assert house.state() != before
     process.send_signal(getattr(signal, number))
-    assert process.wait(30) == -getattr(signal, number), "it ends by the signal, as far as others see"
+    assert process.wait(60) == -getattr(signal, number), "it ends by the signal, as far as others see"
     assert house.state() == before
 
 
@@ -72,17 +72,17 @@ def test_a_signal_while_a_name_is_looked_up(house):
     before = house.state()
     path = house.file(f"PreUp = touch {house.marker}", "Endpoint = later.test:1")
     process = house.host.popen("env", "WG_ENDPOINT_RESOLUTION_RETRIES=infinity", WGPY, "up", path)
-    wait_until(house.marker.exists, 30, "the hook runs")
+    wait_until(house.marker.exists, 60, "the hook runs")
     process.send_signal(signal.SIGTERM)
-    assert process.wait(30) == -signal.SIGTERM and house.state() == before
+    assert process.wait(60) == -signal.SIGTERM and house.state() == before
 
 
 def test_ignored_signals_stay_ignored(house):
     path = house.file(f"PostUp = touch {house.marker}; sleep 1")
     process = house.host.popen("nohup", WGPY, "up", path)
-    wait_until(house.marker.exists, 30, "the hook runs")
+    wait_until(house.marker.exists, 60, "the hook runs")
     process.send_signal(signal.SIGHUP)
-    assert process.wait(30) == 0 and "q0" in house.host.run("wg", "show", "interfaces").stdout
+    assert process.wait(60) == 0 and "q0" in house.host.run("wg", "show", "interfaces").stdout
 
 
 @pytest.mark.parametrize("then", ["down", "up"])
@@ -94,7 +94,7 @@ def test_what_a_killed_up_left_is_taken_away(house, then):
     process.wait()
     if then == "up":  # the tunnel has to be gone for another up
         house.host.run("kill", "-9", house.daemon())
-        wait_until(lambda: "q0" not in house.host.run("ip", "-br", "link").stdout, 10, "the link goes with its daemon")
+        wait_until(lambda: "q0" not in house.host.run("ip", "-br", "link").stdout, 20, "the link goes with its daemon")
         house.wgpy("up", house.file())
     house.wgpy("down", path)
     assert house.state() == before
@@ -136,7 +136,7 @@ def test_down_when_the_daemon_is_dead(house, hook):
     path = house.file(f"{hook}\nPostDown = touch {house.marker}")
     house.wgpy("up", path)
     house.host.run("kill", "-9", house.daemon())
-    wait_until(lambda: "q0" not in house.host.run("ip", "-br", "link").stdout, 10, "the link goes with its daemon")
+    wait_until(lambda: "q0" not in house.host.run("ip", "-br", "link").stdout, 20, "the link goes with its daemon")
     done = house.wgpy("down", path, check=False)
     assert house.state() == before and house.marker.exists()
     assert done.returncode == (1 if hook else 0) and ("ended with status" in done.stderr) == bool(hook)
@@ -182,7 +182,7 @@ def test_a_second_up_of_one_name_waits_for_nobody(house):
         done = house.wgpy(verb, house.directory / "q0.conf", check=False)
         assert done.returncode == 1 and "another up or down of it is running" in done.stderr
     process.terminate()
-    assert process.wait(30) == -signal.SIGTERM
+    assert process.wait(60) == -signal.SIGTERM
 
 
 def test_the_rules_of_another_tunnel_are_not_taken_away(house):
@@ -217,7 +217,7 @@ def test_nobody_reads_what_it_says(house):
     path = house.file()
     for verb in ("up", "down"):
         done = house.host.run("sh", "-c", f"(sleep 0.2; {WGPY} {verb} {path}; echo $? > {house.marker}) 2>&1 | true")
-        wait_until(lambda: house.marker.exists() and house.marker.read_text() == "0\n", 20, "it ends well")
+        wait_until(lambda: house.marker.exists() and house.marker.read_text() == "0\n", 60, "it ends well")
         house.marker.unlink()
         assert ("q0" in house.host.run("ip", "-br", "link").stdout) == (verb == "up"), done.stderr
     assert house.state() == before

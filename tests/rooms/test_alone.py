@@ -80,7 +80,7 @@ def test_a_guest_that_is_told_to_end_takes_its_room_along(alone):
     pid = b.jailed("red")
     b.stop("red", signal.SIGTERM)
     wait_until(lambda: gone(pid), 5, "its room's end")
-    assert ping(a.host, b.address, count=1).lost == 1
+    assert ping(a.host, b.address, count=1, wait=1).lost == 1
     b.start("red")
     b.ready("red")
     flows(a, b)

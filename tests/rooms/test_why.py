@@ -53,7 +53,7 @@ def pair(tmp_path_factory):
 
 
 def test_pre_shared_keys_that_differ(pair):
-    ping(pair.a.host, pair.b.address, count=2)
+    ping(pair.a.host, pair.b.address, count=2, wait=1)
     says(pair.a, "b", "psk")
     (found,) = [f for f in why(pair.a, "b") if f["cause"] == "psk"]
     assert found["evidence"]["responses rejected"] >= 1 and found["evidence"]["pre-shared key here"] == "yes"
@@ -62,7 +62,7 @@ def test_pre_shared_keys_that_differ(pair):
 def test_a_wrong_public_key_is_seen_from_the_other_node(pair):
     right, wrong = (base64.b64encode(k).decode() for k in (pair.b.public, os.urandom(32)))
     rewrite(pair.a, lambda text: text.replace(right, wrong))
-    ping(pair.a.host, pair.b.address, count=2)
+    ping(pair.a.host, pair.b.address, count=2, wait=1)
     says(pair.a, "b", "no_reply", first=False)
     says(pair.b, "a", "wrong_key", first=False)
     remote = pair.b.run_dir / "b" / "status.json"
@@ -78,7 +78,7 @@ def test_no_endpoint(pair):
 
 def test_a_host_without_permission(pair):
     rewrite(pair.a, lambda text: text + f'\n[[permit]]\nfrom = ["10.{pair.a.number}.0.99/32"]\nto = ["b"]\n')
-    ping(pair.a.host, pair.b.address, count=2)
+    ping(pair.a.host, pair.b.address, count=2, wait=1)
     says(pair.a, "b", "permit", first=False)
 
 

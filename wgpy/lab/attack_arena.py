@@ -173,7 +173,7 @@ class Arena:
         """A session of the peer, whose initiation is `recorded`, and one of the greedy one."""
         with Capture(self.peer.host, WAN) as seen:
             for tunnel in (self.peer, self.greedy):
-                if ping(tunnel.host, self.inner, count=1, wait=6).lost:
+                if ping(tunnel.host, self.inner, count=1, wait=20).lost:
                     raise HostError(f"no session between {tunnel.host.name} and the target")
             time.sleep(0.1)
         self.recorded = seen.frames(1)[0].payload
@@ -206,7 +206,7 @@ class Arena:
         finally:
             process.terminate()
             counts.append(json.loads(process.stdout.read() or "{}"))
-            process.wait(5)
+            process.wait(60)
 
     def order(self, kind: str, rate: float, seconds: float) -> frames.Order:
         """An attack by its name in `attack.KINDS`."""

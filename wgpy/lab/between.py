@@ -29,7 +29,7 @@ class Between:
         return sum(map(cpu_seconds, self.ends))
 
     def wait(self) -> "Between":
-        wait_until(lambda: ping(self.a, self.address, count=1).times, 15, "a ping from host to host")
+        wait_until(lambda: ping(self.a, self.address, count=1).times, 60, "a ping from host to host")
         return self
 
 

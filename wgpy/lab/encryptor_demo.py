@@ -32,7 +32,7 @@ _HANDSHAKES = (1, 2)
 class Pace:
     """What is asked of the encryptors, and how much time they have for it."""
     blocks: int = 32_000       # of a file, a kilobyte each
-    patience: float = 8        # s for the first packet, session included
+    patience: float = 20       # s for the first packet, session included
     back_within: float = 5.0   # s from a fault to traffic both ways
     interval: float = 0.01     # s between pings
     bitrate: int = 950         # Mbit/s of UDP
@@ -65,7 +65,7 @@ def transparent(report: Report, pair: Pair, pace: Pace = PROCESSES) -> None:
 
 def through(report: Report, pair: Pair, directory: Path, pace: Pace = PROCESSES) -> None:
     with watched(report, pair, "host to host"):
-        result = ping(pair.a.host, pair.b.address, count=100, interval=pace.interval, wait=5)
+        result = ping(pair.a.host, pair.b.address, count=100, interval=pace.interval)
         assert result.lost == 0, f"{result.lost} of 100 pings lost"
         report.row("ping host to host", f"{result.p50 * 1e3:.0f} us p50", "0 of 100 lost")
         for node, other in (pair.nodes, pair.nodes[::-1]):
@@ -99,7 +99,7 @@ def beside(report: Report, pair: Pair, directory: Path) -> None:
 
 def faults(report: Report, pair: Pair, pace: Pace = PROCESSES) -> None:
     with watched(report, pair, "rooms killed"), Heartbeat(pair) as heart:
-        heart.wait(5)
+        heart.wait(20)
         for room in ("crypto", "black", "red"):
             outage = kill(pair.a, room, heart, pace.back_within)
             report.row(f"{room} of a killed under traffic", f"back in {outage:.2f} s", "longest silence of a host")

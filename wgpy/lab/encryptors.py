@@ -113,7 +113,7 @@ class Node:
         os.close(key)
 
     def wait_up(self) -> None:
-        wait_until(lambda: self.process.poll() is not None or self.status().get("up"), 20, f"{self.name} comes up")
+        wait_until(lambda: self.process.poll() is not None or self.status().get("up"), 60, f"{self.name} comes up")
         if self.process.poll() is not None:
             raise HostError(f"{self.name} ended: {self.log.read_text().strip()[-400:]}")
         if self.dhcp:
@@ -129,7 +129,7 @@ class Node:
     def stop(self) -> None:
         """HostError unless the supervisor ends by itself with status 0."""
         self.process.send_signal(signal.SIGTERM)
-        if status := self.process.wait(15):
+        if status := self.process.wait(60):
             raise HostError(f"{self.name} ended with status {status}: {self.log.read_text().strip()[-400:]}")
 
     def close(self) -> None:

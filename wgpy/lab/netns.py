@@ -19,6 +19,7 @@ from pathlib import Path
 from wgpy.errors import HostError
 
 CLONE_NEWNET, CLONE_NEWPID = 0x40000000, 0x20000000
+_RTF_LOCAL = 0x80000000  # linux/ipv6_route.h
 _libc = ctypes.CDLL(None, use_errno=True)
 _SETUP = """
 set -e
@@ -109,7 +110,7 @@ class Netns:
             self._processes = [p for p in self._processes if p.poll() is None] + [process]
         return process
 
-    def run(self, *command, input: str | None = None, timeout: float = 30,
+    def run(self, *command, input: str | None = None, timeout: float = 120,
             check: bool = True) -> subprocess.CompletedProcess:
         """Runs a command to its end, as text. CalledProcessError carries stderr in its
         notes; TimeoutExpired after `timeout` seconds."""
@@ -154,6 +155,20 @@ class Netns:
         return any(line.split()[1].endswith(f":{port:04X}")
                    for table in tables for line in table.splitlines()[1:])
 
+    def settle(self) -> "Netns":
+        """Returns when the kernel has given every IPv6 address its route, which it does in its own
+        time. TimeoutError."""
+        def routed() -> bool:
+            try:
+                addresses, routes = (Path(f"/proc/{self.pid}/net/{name}").read_text().split("\n")[:-1]
+                                     for name in ("if_inet6", "ipv6_route"))
+            except FileNotFoundError:
+                return True  # no IPv6 here
+            local = {(r[0], r[9]) for r in map(str.split, routes) if int(r[8], 16) & _RTF_LOCAL}
+            return {(a[0], a[5]) for a in map(str.split, addresses)} <= local
+        wait_until(routed, 20, f"routes to the IPv6 addresses of {self.name}")
+        return self
+
     def entered(self):
         """Context in which sockets made by the calling thread belong to this namespace."""
         return _inside(f"/proc/{self.pid}/ns/net", f"/proc/self/task/{threading.get_native_id()}"
@@ -183,7 +198,7 @@ def join(a: Netns, b: Netns, *, names: tuple[str, str] = ("eth0", "eth0"), mtu: 
         ns.ip("link", "show", name)  # has the kernel deliver a pending carrier event now
     # IPv6 multicast, hence neighbour discovery, works only when the carrier event is through
     wait_until(lambda: all(ns.operstate(n) == "up" for ns, n in ((a, names[0]), (b, names[1]))),
-               5, "carrier on the veth", 0.005)
+               20, "carrier on the veth", 0.005)
 
 
 def wait_until(condition, timeout: float, what: str, interval: float = 0.02):

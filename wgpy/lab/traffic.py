@@ -4,6 +4,7 @@ import hashlib
 import http.client
 import json
 import math
+import os
 import re
 import signal
 import socket
@@ -14,8 +15,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from socketserver import TCPServer
 from statistics import median
+
+_LATE = 1.0  # s
 
 
 @dataclass(frozen=True)
@@ -33,40 +37,49 @@ class Ping:
         return median(self.times) if self.times else float("nan")
 
 
-def _parse_ping(text: str, count: int | None = None, in_flight: int = 0) -> Ping:
-    """The first `count` probes, or all but the last `in_flight`."""
-    transmitted = re.search(r"(\d+) packets transmitted", text)
-    sent = (int(transmitted[1]) if transmitted else 0) - in_flight
-    counted = sent if count is None else count
+def _parse_ping(text: str, count: int) -> Ping:
+    """The first `count` probes."""
     replies = re.findall(r"icmp_seq=(\d+).* time[=<]([\d.]+) ms(?! \(DUP)", text)
-    return Ping(counted, tuple(float(time) for number, time in replies if int(number) <= counted))
+    return Ping(count, tuple(float(time) for number, time in replies if int(number) <= count))
 
 
 def ping(host, address: str, *, count: int = 3, interval: float = 0.05, size: int = 56,
-         wait: float = 1) -> Ping:
-    """`size` is the ICMP payload in bytes, `interval` and `wait` seconds. Loss is in the
+         wait: float = 10) -> Ping:
+    """`size` is the ICMP payload in bytes, `interval` seconds; `wait` is how long the last
+    answer may take, in seconds, and costs time only where it does not come. Loss is in the
     result, not an error."""
     # with -W alone ping waits only two round trips for the last answer; with -w it goes
     # on sending until `count` answers are there, and the surplus is not counted
     deadline = math.ceil(count * interval + wait)
     done = host.run("ping", "-c", count, "-w", deadline, "-i", interval, "-s", size, address,
-                    check=False, timeout=deadline + 10)
+                    check=False, timeout=deadline + 60)
     return _parse_ping(done.stdout, count)
 
 
 @contextmanager
 def pinging(ns, address: str, *, interval: float = 0.05, size: int = 56):
     """Pings in the background for the length of the block; yields a list that holds the
-    `Ping` afterwards. Probes younger than 0.25 s at the end are not counted."""
+    `Ping` afterwards. Of the probes that ping had told of at its end, those count as lost whose
+    answer takes a second more."""
     result: list[Ping] = []
-    process = ns.popen("ping", "-i", interval, "-s", size, address, text=True,
-                       stdout=subprocess.PIPE)
-    try:
-        yield result
-    finally:
-        time.sleep(0.25)
-        process.send_signal(signal.SIGINT)
-        result.append(_parse_ping(process.communicate()[0], in_flight=int(0.25 / interval) + 1))
+    with open(os.memfd_create("ping"), "w+") as said:  # a pipe that is full would hold ping up
+        process = ns.popen("ping", "-O", "-i", interval, "-s", size, address, stdout=said)
+        # a machine's process keeps what it said there
+        so_far = getattr(process, "so_far", lambda: Path(f"/proc/self/fd/{said.fileno()}").read_text())
+        try:
+            yield result
+        finally:
+            told, deadline = _told(so_far()), time.monotonic() + _LATE
+            while _parse_ping(so_far(), told).lost and time.monotonic() < deadline:
+                time.sleep(0.02)
+            process.send_signal(signal.SIGINT)
+            process.communicate()
+            result.append(_parse_ping(so_far(), told))
+
+
+def _told(text: str) -> int:
+    """The newest probe that was answered or is missed."""
+    return max(map(int, re.findall(r"icmp_seq=(\d+)", text)), default=0)
 
 
 @contextmanager
@@ -125,7 +138,7 @@ def iperf3(server, client, address: str, *, seconds: int = 3,
         while "listening" not in (line := process.stdout.readline()):
             if not line:
                 raise RuntimeError("iperf3 server: ended before it listened")
-    argv = ["iperf3", "-c", address, "-p", port, "-J", "-P", streams, "--connect-timeout", 3000]
+    argv = ["iperf3", "-c", address, "-p", port, "-J", "-P", streams, "--connect-timeout", 20_000]
     argv += ["-n", f"{int(megabytes * 1e6)}"] if megabytes else ["-t", seconds]
     argv += ["-u"] if udp else []
     argv += ["-b", bitrate] if udp or bitrate != "0" else []
@@ -133,7 +146,7 @@ def iperf3(server, client, address: str, *, seconds: int = 3,
     argv += ["-C", congestion] if congestion else []
     argv += ["-R"] if reverse else []
     try:
-        report = _until_accepted(client, argv, seconds + 20)
+        report = _until_accepted(client, argv, seconds + 60)
     finally:
         if process:
             process.kill()
@@ -146,7 +159,7 @@ def iperf3(server, client, address: str, *, seconds: int = 3,
 
 def _until_accepted(client, argv: list, timeout: float) -> dict:
     """The JSON report; between two tests a permanent server refuses for a moment."""
-    deadline = time.monotonic() + 2
+    deadline = time.monotonic() + 20
     while True:
         done = client.run(*argv, check=False, timeout=timeout)
         try:
@@ -188,7 +201,7 @@ class Fetched:
     seconds: float
 
 
-def fetch(ns, netloc: str, path: str, timeout: float = 20) -> Fetched:
+def fetch(ns, netloc: str, path: str, timeout: float = 60) -> Fetched:
     """Reads a file over HTTP from inside the namespace. OSError, HTTPException."""
     began, digest, size = time.monotonic(), hashlib.sha256(), 0
     with ns.entered():

@@ -82,7 +82,7 @@ class PeerState:
     tx_bytes: int
 
 
-def metrics(ns: Netns, iface: str, patience: float = 5) -> dict[str, int | str]:
+def metrics(ns: Netns, iface: str, patience: float = 20) -> dict[str, int | str]:
     """What a daemon of ours in the namespace says of itself. OSError."""
     with socket.socket(socket.AF_UNIX) as s:
         s.settimeout(patience)
@@ -120,7 +120,7 @@ class Tunnel:
             self.process = self.host.popen(
                 *self.impl.argv, self.iface, stdout=self._log, stderr=self._log,
                 env={**os.environ, "WG_I_PREFER_BUGGY_USERSPACE_TO_POLISHED_KMOD": "1", **self.env})
-            wait_until(self._answers, 10, f"{self.impl.name} answers on its socket")
+            wait_until(self._answers, 60, f"{self.impl.name} answers on its socket")
         else:
             self.host.run("ip", "link", "add", self.iface, "type", "wireguard")
         self.ready_seconds, self.up = time.monotonic() - began, True
@@ -155,9 +155,9 @@ class Tunnel:
             *(f"route replace {r} dev {self.iface}" for r in routes))) + "\n")
         if self.process and self.port:
             # a daemon hears of "up" from the kernel, later than whoever said it
-            wait_until(lambda: self.host.udp_open(self.port), 5, f"{self.impl.name} opens its port")
+            wait_until(lambda: self.host.udp_open(self.port), 20, f"{self.impl.name} opens its port")
 
-    def stop(self, timeout: float = 5) -> int | None:
+    def stop(self, timeout: float = 20) -> int | None:
         """Ends the daemon with SIGTERM, or removes the kernel interface. Exit status of
         the daemon; TimeoutError when it does not end."""
         self.up = False
@@ -198,7 +198,7 @@ class Tunnel:
                 "endpoint", peer.endpoint, "allowed-ips", ",".join(peer.allowed_ips),
                 input=peer.preshared_key)
 
-    def wait_handshake(self, timeout: float = 5, after: int = 0) -> int:
+    def wait_handshake(self, timeout: float = 20, after: int = 0) -> int:
         """Unix second of the first handshake later than `after`; TimeoutError."""
         def later():
             stamp = self.peer().handshake

@@ -13,15 +13,16 @@ from dataclasses import dataclass
 from wgpy.black.udp import SO_RCVBUFFORCE
 
 ETH_P_ALL = 3
+_ROOM = socket.CMSG_SPACE(16)  # for a timespec
 _SOL_PACKET, _PACKET_STATISTICS = 263, 6  # packet(7)
-_SO_ATTACH_FILTER, _BPF_RETURN = 26, 6  # socket(7)
+_SO_ATTACH_FILTER, _SO_TIMESTAMPNS, _BPF_RETURN = 26, 35, 6  # socket(7)
 
 
 @dataclass(frozen=True)
 class Seen:
     """A packet on the wire. `kind` is the WireGuard message type 1 to 4, or 0 for
     anything else; `index` the receiver index of types 2 to 4, the sender's of type 1;
-    `time` from time.monotonic()."""
+    `time` is when the kernel had it, as time.monotonic() counts."""
     time: float
     outgoing: bool
     source: tuple[str, int]
@@ -66,6 +67,7 @@ class Capture:
         with ns.entered():
             self._socket = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM)
         self._socket.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 64 << 20)
+        self._socket.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
         self._socket.bind((link, ETH_P_ALL))
         self._socket.settimeout(0.05)
         self._thread = threading.Thread(target=self._read, daemon=True)
@@ -91,14 +93,14 @@ class Capture:
     def _read(self) -> None:
         while True:
             try:
-                packet, address = self._socket.recvfrom(self._snap)
+                packet, ancillary, _, address = self._socket.recvmsg(self._snap, _ROOM)
             except OSError as error:  # ENETDOWN: said once when the interface goes down
                 if not isinstance(error, TimeoutError) and error.errno != errno.ENETDOWN:
                     raise
                 if self._stop:
                     return
                 continue
-            if seen := parse(packet, address[2] == socket.PACKET_OUTGOING, time.monotonic()):
+            if seen := parse(packet, address[2] == socket.PACKET_OUTGOING, _when(ancillary)):
                 self._seen.append(seen)
 
     def frames(self, *kinds: int) -> list[Seen]:
@@ -108,6 +110,15 @@ class Capture:
     def indices(self, outgoing: bool) -> list[int]:
         """Receiver indices of transport messages, each once, in order of appearance."""
         return list(dict.fromkeys(s.index for s in self.frames(4) if s.outgoing == outgoing))
+
+
+def _when(ancillary: list) -> float:
+    """The kernel's time of a packet, a reader that is late notwithstanding."""
+    for level, kind, data in ancillary:
+        if (level, kind) == (socket.SOL_SOCKET, _SO_TIMESTAMPNS):
+            seconds, nanoseconds = struct.unpack("qq", data)
+            return time.monotonic() - (time.time() - seconds - nanoseconds / 1e9)
+    return time.monotonic()
 
 
 class Relay:
