@@ -13,6 +13,7 @@ pytestmark = pytest.mark.netns
 TRANSPORT = 4
 ICMP = 1
 TRANSPORT_OVERHEAD = 32
+ALONE = 5  # s between pings: two that wait for the daemon together would leave as one train
 PATTERN = bytes.fromhex("c0ffee") * 5
 
 
@@ -56,7 +57,7 @@ def test_a_route_with_a_smaller_mtu(sites, mtu, largest):
     sites.a.host.ip("route", "replace", f"{INSIDE4[1]}/32", "dev", "wg0", "mtu", mtu)
     try:
         with Capture(sites.b.host, snap=2048) as capture:
-            assert ping(sites.a.host, INSIDE4[1], count=1, size=mtu - 28).lost == 0
+            assert ping(sites.a.host, INSIDE4[1], count=1, interval=ALONE, size=mtu - 28).lost == 0
             refused = sites.a.host.run("ping", "-c", 1, "-M", "do", "-s", mtu + 1 - 28, INSIDE4[1], check=False)
         assert refused.returncode and "essage too long" in refused.stdout + refused.stderr  # ping's or strerror's
         sizes = {len(f.payload) - TRANSPORT_OVERHEAD for f in carried(capture) if not f.outgoing}
