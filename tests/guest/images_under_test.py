@@ -70,5 +70,5 @@ def _entries(packed: Path) -> dict[str, newc.Entry]:
 
 def run_in(root: Path, *argv: str, text: str = "") -> subprocess.CompletedProcess:
     """A program of an unpacked image, with nothing else to see."""
-    return subprocess.run(argv, input=text, text=True, capture_output=True, timeout=60, env={"PATH": "/usr/sbin:/usr/bin"},
+    return subprocess.run(argv, input=text, text=True, capture_output=True, timeout=120, env={"PATH": "/usr/sbin:/usr/bin"},
                           preexec_fn=lambda: (os.chroot(root), os.chdir("/")))

@@ -11,7 +11,7 @@ from needs import need
 
 from wgpy.vms import newc, qemu
 
-SECONDS = 150
+SECONDS = 600
 RING = 4 << 20
 
 

@@ -13,7 +13,7 @@ def run(code: str, closed: bool) -> None:
     script = f"import sys; sys.path.insert(0, {str(GUEST)!r}); import pid1\n{code}"
     command = [sys.executable, "-I", "-c", script]
     shell = ["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", *command]
-    subprocess.run(shell if closed else command, check=True, timeout=60)
+    subprocess.run(shell if closed else command, check=True, timeout=120)
 
 
 def test_it_takes_the_console_that_a_module_brought(tmp_path):

@@ -112,13 +112,13 @@ def answering(peer, times: int):
     """The peer rings back each time that it is rung."""
     def answer():
         for _ in range(times):
-            if select.select([peer.rung], [], [], 20)[0]:
+            if select.select([peer.rung], [], [], 120)[0]:
                 os.eventfd_read(peer.rung)
                 peer.ring()
     thread = threading.Thread(target=answer, daemon=True)
     thread.start()
     yield
-    thread.join(20)
+    thread.join(120)
     assert not thread.is_alive()
 
 

@@ -69,7 +69,7 @@ def test_traffic_of_every_kind_passes(pair, tap, tmp_path):
             assert fetch(node.host, netloc, "/file", timeout=120).sha256 == hashlib.sha256(content).hexdigest()
     assert ping(pair.a.host, WEB, count=3, wait=30).lost == 0
     speak_openly(pair, WEB)
-    wait_until(tap.in_clear, 30, "what may leave in clear is found by its marker")
+    wait_until(tap.in_clear, 60, "what may leave in clear is found by its marker")
 
 
 def test_crypto_sees_its_rings_its_console_and_its_disk(pair):

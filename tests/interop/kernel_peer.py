@@ -16,7 +16,7 @@ from guest_image import image
 from wgpy.errors import HostError
 from wgpy.lab.netns import Netns
 
-BOOT_SECONDS = 60
+BOOT_SECONDS = 600
 
 
 def _popen(*command, **options) -> subprocess.Popen:

@@ -82,11 +82,11 @@ endpoints = ["{other.home.address}:51820"]
         def seen():
             assert self.process[room].poll() is None, self.log(room)
             return self.log(room).count(": ready") >= times
-        wait_until(seen, 30, f"{self.name}'s {room} is ready")
+        wait_until(seen, 60, f"{self.name}'s {room} is ready")
 
     def stop(self, room: str, number: int) -> None:
         self.process[room].send_signal(number)
-        self.process[room].wait(15)
+        self.process[room].wait(60)
 
     def jailed(self, room: str) -> int:
         """The room itself, below the main process and its waiting parent."""
@@ -130,4 +130,4 @@ def all_ready(a: Alone, b: Alone) -> None:
 
 def flows(a: Alone, b: Alone) -> None:
     """Rings attach after rooms are ready: what comes before that is dropped."""
-    wait_until(lambda: ping(a.host, b.address, count=1).lost == 0, 15, "traffic")
+    wait_until(lambda: ping(a.host, b.address, count=1).lost == 0, 60, "traffic")

@@ -48,7 +48,7 @@ class Sealed:
             self.a.process = self.a.box.popen(
                 sys.executable, "-I", "-m", "wgpy.cli", "node", "up", self.a.file, "--foreground", "--credential",
                 self.credential, env=self.environment(), stderr=log)
-        wait_until(lambda: self.a.process.poll() is not None or self.a.status().get("up"), 20, "a comes up")
+        wait_until(lambda: self.a.process.poll() is not None or self.a.status().get("up"), 60, "a comes up")
         assert self.a.process.poll() is None, self.a.log.read_text()
 
     def run(self, *arguments, user=None, stdin="", fails=False):
@@ -68,13 +68,13 @@ class Sealed:
     def raw(self, data, uid=0):
         code = ("import os,socket,sys\n"
                 f"os.setgroups([]); os.setgid({uid}); os.setuid({uid})\n"
-                "s = socket.socket(socket.AF_UNIX); s.settimeout(10); s.connect(sys.argv[1])\n"
+                "s = socket.socket(socket.AF_UNIX); s.settimeout(60); s.connect(sys.argv[1])\n"
                 "s.sendall(sys.stdin.buffer.read())\nout = b''\n"
                 "while not out.endswith(b'\\n\\n'):\n    got = s.recv(65536)\n    if not got: break\n    out += got\n"
                 "sys.stdout.buffer.write(out)\n")
         path = self.a.run_dir / "a" / "admin.sock"
         return subprocess.run([sys.executable, "-I", "-S", "-c", code, str(path)], input=data, capture_output=True,
-                              timeout=30, check=True).stdout
+                              timeout=120, check=True).stdout
 
     def entries(self):
         lines = (self.state / "a" / "audit.log").read_text().splitlines()
@@ -105,4 +105,4 @@ def sealed(*mount):
 
 
 def reaches(node):
-    return ping(node.a.host, node.pair.b.address, count=3, interval=0.1, wait=8).lost <= 1
+    return ping(node.a.host, node.pair.b.address, count=3, interval=0.1, wait=30).lost <= 1

@@ -69,7 +69,7 @@ class Port:
         while data:
             data = data[os.write(self.master, data[:1000]):]
 
-    def until(self, wanted: bytes, seconds: float = 30) -> bytes:
+    def until(self, wanted: bytes, seconds: float = 120) -> bytes:
         """What is shown up to `wanted`, which has to come."""
         end = time.monotonic() + seconds
         while wanted not in self.shown:

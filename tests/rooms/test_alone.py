@@ -79,7 +79,7 @@ def test_a_guest_that_is_told_to_end_takes_its_room_along(alone):
     a, b, _ = alone
     pid = b.jailed("red")
     b.stop("red", signal.SIGTERM)
-    wait_until(lambda: gone(pid), 5, "its room's end")
+    wait_until(lambda: gone(pid), 60, "its room's end")
     assert ping(a.host, b.address, count=1, wait=1).lost == 1
     b.start("red")
     b.ready("red")

@@ -212,8 +212,8 @@ def test_no_sequence_of_faults_lets_anything_out(deployment):
     pair = deployment
     traffic, watches = Traffic(pair), [Watch(namespace(n.pid("black"))) for n in pair.nodes]
     try:
-        wait_until(lambda: all(traffic.arrived.values()), 8, "traffic both ways")
-        wait_until(lambda: all(all_ready(n) for n in pair.nodes), 5, "status of all rooms")
+        wait_until(lambda: all(traffic.arrived.values()), 60, "traffic both ways")
+        wait_until(lambda: all(all_ready(n) for n in pair.nodes), 60, "status of all rooms")
         before = [possessions(n) for n in pair.nodes]
         slowest = 0.0
         with ThreadPoolExecutor(2) as pool:
@@ -230,8 +230,8 @@ def test_no_sequence_of_faults_lets_anything_out(deployment):
                 assert not [leak for w in watches for leak in w.leaks], (seeds, done)
         print(f"{SEQUENCES} sequences, slowest recovery {slowest:.2f} s")
         for node, was in zip(pair.nodes, before):
-            wait_until(lambda n=node: all_ready(n), 8, "all rooms are ready")
-            wait_until(lambda n=node, w=was: possessions(n) == w, 3, f"{node.name} has what it had: {was}")
+            wait_until(lambda n=node: all_ready(n), 60, "all rooms are ready")
+            wait_until(lambda n=node, w=was: possessions(n) == w, 60, f"{node.name} has what it had: {was}")
     finally:
         traffic.stop()
         for watch in watches:

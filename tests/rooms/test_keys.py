@@ -109,8 +109,8 @@ endpoints = ["{WEB}:51820"]
 psk = "ab"
 """)
         pair.start()
-        assert ping(pair.a.host, pair.b.address, wait=8).lost == 0
-        wait_until(lambda: sessions(pair.a, "c"), 20, "the third peer's response is there")
+        assert ping(pair.a.host, pair.b.address, wait=60).lost == 0
+        wait_until(lambda: sessions(pair.a, "c"), 60, "the third peer's response is there")
         yield pair, third
     finally:
         third.close()
@@ -198,7 +198,7 @@ def test_retired_keys_are_gone_from_crypto(watched):
 
     pair.a.write_site([pair.b])
     pair.a.process.send_signal(signal.SIGHUP)
-    wait_until(lambda: "new site file" in pair.a.log.read_text(), 5, "the new site file")
+    wait_until(lambda: "new site file" in pair.a.log.read_text(), 60, "the new site file")
     assert not found(keys, memory(crypto))
     assert not parts_found(keys, memory(crypto))
     assert pair.a.pid("crypto") == crypto and ping(pair.a.host, pair.b.address).lost == 0

@@ -23,8 +23,8 @@ def neighbour(node, address: str) -> dict:
 
 def test_the_gateway_outlives_a_flood_of_neighbours_elsewhere(pair):
     a, b = pair.start().nodes
-    wait_until(lambda: ping(a.host, b.address, wait=1).lost == 0, 20, "traffic")
-    wait_until(lambda: "lladdr" in neighbour(a, a.gateway), 5, "the gateway's MAC address")
+    wait_until(lambda: ping(a.host, b.address, wait=1).lost == 0, 60, "traffic")
+    wait_until(lambda: "lladdr" in neighbour(a, a.gateway), 60, "the gateway's MAC address")
     time.sleep(6)  # the kernel spares what is younger than 5 s
     known = neighbour(a, a.gateway)["lladdr"]
     with Netns("crowd") as crowd:
@@ -34,7 +34,7 @@ def test_the_gateway_outlives_a_flood_of_neighbours_elsewhere(pair):
         entries = len(crowd.ip("neigh", "show", "dev", "d0").splitlines())
         assert entries < FLOOD - 2, "the table is full"
         assert neighbour(a, a.gateway)["lladdr"] == known
-    wait_until(lambda: ping(a.host, b.address, wait=1).lost == 0, 10, "traffic")
+    wait_until(lambda: ping(a.host, b.address, wait=1).lost == 0, 60, "traffic")
 
 
 def test_a_gateway_outside_the_nodes_own_network_is_reached(pair):
@@ -44,8 +44,8 @@ def test_a_gateway_outside_the_nodes_own_network_is_reached(pair):
     assert f'"{a.wan}/24"' in text
     a.file.write_text("\ufeff" + text.replace(f'"{a.wan}/24"', f'"{a.wan}/32"'))
     pair.start()
-    wait_until(lambda: ping(a.host, b.address, wait=1).lost == 0, 20, "traffic")
-    assert ping(a.host, WEB, wait=2).lost == 0
+    wait_until(lambda: ping(a.host, b.address, wait=1).lost == 0, 60, "traffic")
+    assert ping(a.host, WEB, wait=60).lost == 0
 
 
 def test_a_gateway_whose_address_is_pinned_is_not_learnt(pair):

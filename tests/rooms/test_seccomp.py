@@ -46,7 +46,7 @@ def locked(room, action, writable=()):
     negative, if that ends it."""
     reader, writer = os.pipe()
     if (child := os.fork()) == 0:
-        signal.alarm(20)
+        signal.alarm(120)
         kernel_says = ctypes.CDLL(None, use_errno=True).syscall
         import wgpy.isolate.kernel as kernel
         kernel.prctl(kernel.PR_SET_NO_NEW_PRIVS, 1)

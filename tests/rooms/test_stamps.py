@@ -30,13 +30,13 @@ def test_an_initiation_recorded_before_a_restart_of_crypto_is_refused_after_it(t
         b.start()
         with Capture(pair.internet, "to-a") as wire:
             a.start()
-            wait_until(lambda: ping(a.host, b.address, wait=1).lost == 0 and answered(wire, a.wan), 20, "traffic")
+            wait_until(lambda: ping(a.host, b.address, wait=1).lost == 0 and answered(wire, a.wan), 60, "traffic")
             recorded = answered(wire, a.wan)
         a.stop()
         before = b.pid("crypto")
         os.kill(before, signal.SIGKILL)
         wait_until(lambda: b.status()["rooms"]["crypto"]["restarts"] == 1
-                   and b.status()["rooms"]["crypto"]["status"].get("peers"), 20, "crypto is there again")
+                   and b.status()["rooms"]["crypto"]["status"].get("peers"), 60, "crypto is there again")
 
         with pair.internet.entered(), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
 
@@ -44,7 +44,7 @@ def test_an_initiation_recorded_before_a_restart_of_crypto_is_refused_after_it(t
                 s.sendto(recorded[-1].payload, (b.wan, 51820))
                 return b.status()["rooms"]["crypto"]["status"]["engine"].get("reject_replay", 0)
 
-            wait_until(refused, 20, "the recording is refused", interval=0.5)
+            wait_until(refused, 60, "the recording is refused", interval=0.5)
         (peer,) = b.status()["rooms"]["crypto"]["status"]["peers"]
         assert not peer["endpoint"] and not peer["events"].get("responses")
     finally:

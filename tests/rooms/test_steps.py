@@ -39,7 +39,7 @@ except HostError as e:
 ])
 def test_a_refused_step_is_named(flag, says):
     """And what may have refused it."""
-    done = subprocess.run([sys.executable, "-I", "-c", PROBE.format(flag=flag)], capture_output=True, text=True, timeout=30)
+    done = subprocess.run([sys.executable, "-I", "-c", PROBE.format(flag=flag)], capture_output=True, text=True, timeout=120)
     assert done.stdout.startswith(says) and "Traceback" not in done.stderr, done
 
 
@@ -58,5 +58,5 @@ def test_a_shells_limits_do_not_keep_a_room_from_running():
     code = ("import resource; from wgpy.isolate import start; start.begin(); "
             "print(resource.getrlimit(resource.RLIMIT_NOFILE)[0] >= 1024)")
     done = subprocess.run(["bash", "-c", f'ulimit -Sn 16; exec {sys.executable} -I -c "{code}"'],
-                          capture_output=True, text=True, timeout=30)
+                          capture_output=True, text=True, timeout=120)
     assert done.stdout == "True\n", done

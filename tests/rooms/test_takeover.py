@@ -32,7 +32,7 @@ def in_box(pid):
 def taken(both_modes):
     """(pair, room -> attempt -> outcome, room -> packets seen outside meanwhile)"""
     a = both_modes.a
-    assert ping(a.host, both_modes.b.address, wait=8).lost == 0
+    assert ping(a.host, both_modes.b.address, wait=60).lost == 0
     everybody = {room: a.pid(room) for room in ROOMS}
     addresses = (a.address, both_modes.b.address, WEB, a.inner, "169.254.77.1", "169.254.77.2")
     outcomes, seen = {}, {}
@@ -41,7 +41,7 @@ def taken(both_modes):
         parents = [int(status_of(p)["PPid"]) for p in everybody.values()]
         victims = ",".join(in_box(p) for p in [*others, *parents, a.process.pid])
         with Capture(both_modes.internet, "to-a") as wan, Capture(a.host) as lan:
-            done = a.box.run(sys.executable, "-E", "-s", PROGRAM, in_box(pid), victims, *addresses, timeout=60)
+            done = a.box.run(sys.executable, "-E", "-s", PROGRAM, in_box(pid), victims, *addresses, timeout=300)
         outcomes[room] = json.loads(done.stdout)
         seen[room] = [p.payload for c in (wan, lan) for p in c._seen]
     return both_modes, outcomes, seen

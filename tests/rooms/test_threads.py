@@ -14,7 +14,7 @@ def test_crypto_room_has_threads_for_each_direction(tmp_path, monkeypatch):
     pair = Pair(tmp_path)
     try:
         pair.start()
-        assert ping(pair.a.host, pair.b.address, wait=8).lost == 0
+        assert ping(pair.a.host, pair.b.address, wait=60).lost == 0
         assert len(os.listdir(f"/proc/{pair.a.pid('crypto')}/task")) == 1 + 2 * 3
     finally:
         pair.close()

@@ -52,7 +52,7 @@ def fetched(host, address):
 
 
 def test_hosts_reach_each_other(both_modes):
-    assert ping(both_modes.a.host, both_modes.b.address, wait=8).lost == 0
+    assert ping(both_modes.a.host, both_modes.b.address, wait=60).lost == 0
     assert ping(both_modes.b.host, both_modes.a.address).lost == 0
     for node, other in (both_modes.nodes, both_modes.nodes[::-1]):
         with serving(other.host, other.address):

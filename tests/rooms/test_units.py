@@ -31,7 +31,7 @@ def test_a_node_runs_with_the_capabilities_of_the_unit(tmp_path):
     try:
         pair.b.start()
         pair.a.start("setpriv", "--no-new-privs", "--bounding-set", ",".join(["-all", *(f"+{c}" for c in capabilities)]))
-        assert ping(pair.a.host, pair.b.address, wait=8).lost == 0
+        assert ping(pair.a.host, pair.b.address, wait=60).lost == 0
         pair.a.stop()
         assert "wan0" in pair.a.box.ip("link")
     finally:

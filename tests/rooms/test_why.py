@@ -29,7 +29,7 @@ def causes(node, peer, *options):
 
 def says(node, peer, cause, *options, first=True):
     """Within the few seconds in which counters reach status.json."""
-    wait_until(lambda: cause in causes(node, peer, *options)[:1 if first else None], 20, f"why says {cause}", 0.5)
+    wait_until(lambda: cause in causes(node, peer, *options)[:1 if first else None], 60, f"why says {cause}", 0.5)
 
 
 def rewrite(node, change):
@@ -46,7 +46,7 @@ def pair(tmp_path_factory):
     try:
         made.start()
         for node in made.nodes:
-            wait_until(lambda node=node: node.status()["rooms"]["crypto"]["status"].get("peers"), 10, "crypto tells of its peers")
+            wait_until(lambda node=node: node.status()["rooms"]["crypto"]["status"].get("peers"), 60, "crypto tells of its peers")
         yield made
     finally:
         made.close()
@@ -85,7 +85,7 @@ def test_a_host_without_permission(pair):
 def test_a_dead_room(pair):
     os.kill(pair.a.pid("black"), signal.SIGSTOP)
     try:
-        wait_until(lambda: pair.a.status()["rooms"]["black"]["restarts"], 20, "the supervisor noticed")
+        wait_until(lambda: pair.a.status()["rooms"]["black"]["restarts"], 60, "the supervisor noticed")
     finally:
-        wait_until(lambda: pair.a.status()["rooms"]["black"]["state"] == "ready", 20, "black is back")
+        wait_until(lambda: pair.a.status()["rooms"]["black"]["state"] == "ready", 60, "black is back")
     assert "room_down" not in causes(pair.a, "b")

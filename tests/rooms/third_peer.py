@@ -44,7 +44,7 @@ class ThirdPeer:
             peer = self.device.peers[self._other]
             peer.handshake_sent = peer.usable_since = -10**12  # the 5 s are not what is tested
             self._do(self.device.notice(self._other, KEY_NEEDED, self._now()))
-        wait_until(lambda: len(self.sessions) > before, 5, "a session of ours")
+        wait_until(lambda: len(self.sessions) > before, 60, "a session of ours")
         s = self.sessions[-1]
         empty = self._suite.seal(bytes(s.send_key), 0, b"", b"")
         self._socket.sendto(b"\4\0\0\0" + s.remote_index.to_bytes(4, "little") + bytes(8) + empty, self._where)

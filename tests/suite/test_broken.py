@@ -74,7 +74,7 @@ def broken(folder: Path, fault: str) -> Path:
     library = folder / f"{fault.lower()}.so"
     subprocess.run(["cc", "-std=gnu11", "-O1", "-g", "-Wall", "-Wextra", "-Werror", "-fPIC", "-shared", "-fvisibility=hidden",
                     f"-DBREAK={fault}", f"-DBREAK_NO_SYMBOL={int(fault == 'NO_SYMBOL')}", f"-I{INCLUDE}", f"-I{EXAMPLE}",
-                    HERE / "broken.c", "-o", library, "-lcrypto", "-pthread"], check=True, timeout=120)
+                    HERE / "broken.c", "-o", library, "-lcrypto", "-pthread"], check=True, timeout=300)
     return library
 
 

@@ -18,7 +18,7 @@ def compiled(folder: Path, text: str) -> Path:
     need("cc")
     include = wgpy("include").stdout.strip()
     subprocess.run(["cc", "-shared", "-fPIC", f"-I{include}", "-xc", "-", "-o", folder / "x.so"], input=text, text=True, check=True,
-                   timeout=60)
+                   timeout=300)
     return folder / "x.so"
 
 

@@ -46,7 +46,7 @@ def test_it_is_up_when_crypto_asks_and_its_console_answers(small):
     assert small.status()["guests"]["crypto"]["state"] == "asking"
     assert "heard go" in small.wgpy("console", "lima", "crypto", input="go\n").stdout
     small.hears("crypto", "guest INFO: ready")
-    wait_until(lambda: small.status()["guests"]["crypto"]["state"] == "ready", 20, "crypto is ready")
+    wait_until(lambda: small.status()["guests"]["crypto"]["state"] == "ready", 60, "crypto is ready")
     text = small.wgpy("status", small.file).stdout
     assert "lima: up, small, " in text and "crypto: ready, ready after " in text and "shares 8 MiB with black, 8 MiB with red" in text
     assert "guest INFO: ready" in small.wgpy("console", "lima", "red").stdout
@@ -134,7 +134,7 @@ def test_nothing_outlives_a_supervisor_that_is_killed(small):
     """F10: the guests end with it, and what joined them goes."""
     pids = [small.pid(room) for room in ROOMS]
     small.kill_supervisor()
-    wait_until(lambda: not any(Path(f"/proc/{pid}/fd/0").exists() for pid in pids), 20, "the guests end")
+    wait_until(lambda: not any(Path(f"/proc/{pid}/fd/0").exists() for pid in pids), 60, "the guests end")
     assert "no such node is up" in small.wgpy("status", "lima", check=False).stderr
     assert set(small.links()) == {"lo"}  # a veth goes with its namespace; hardware comes back
     small.wgpy("down", "lima")

@@ -113,11 +113,20 @@ class Node:
         os.close(key)
 
     def wait_up(self) -> None:
-        wait_until(lambda: self.process.poll() is not None or self.status().get("up"), 60, f"{self.name} comes up")
+        wait_until(lambda: self.process.poll() is not None or self._says_up(), 120, f"{self.name} comes up")
         if self.process.poll() is not None:
             raise HostError(f"{self.name} ended: {self.log.read_text().strip()[-400:]}")
         if self.dhcp:
             self.lease(self.home)
+
+    def _says_up(self) -> bool:
+        """This supervisor: one that was killed has left its last words."""
+        said = self.status()
+        try:
+            numbers = Path(f"/proc/{self.process.pid}/status").read_text().partition("NSpid:\t")[2].partition("\n")[0].split()
+        except OSError:
+            return False
+        return bool(said.get("up")) and numbers[-1:] == [str(said["pid"])]
 
     def environment(self) -> dict:
         return os.environ | {"WGPY_RUN_DIR": str(self.run_dir)}

@@ -15,7 +15,7 @@ from wgpy.lab.encryptors import ROOMS, Node
 from wgpy.lab.netns import wait_until
 
 PASSPHRASE = "correct horse battery staple"
-BOOT_SECONDS = 300  # for three guests that a busy machine translates
+BOOT_SECONDS = 600  # for three guests that a busy machine translates
 _TYPED = 60
 
 
@@ -130,7 +130,7 @@ class GuestNode(Node):
     def stop(self) -> None:
         """HostError unless the supervisor ends by itself with status 0."""
         self.process.send_signal(signal.SIGTERM)
-        if status := self.process.wait(60):
+        if status := self.process.wait(120):
             raise HostError(f"{self.name} ended with status {status}: {self.log.read_text().strip()[-400:]}")
 
     def said(self, room: str) -> str:
