@@ -71,8 +71,9 @@ def run(*argv, env: dict[str, str] | None = None, cwd: Path | None = None) -> st
     except FileNotFoundError:
         raise BuildError(f"{argv[0]} is not installed: tools/packages.sh guests") from None
     if done.returncode:
-        last = (done.stderr.strip() or done.stdout.strip() or str(done.returncode)).splitlines()[-1]
-        raise BuildError(f"{' '.join(map(str, argv[:3]))}: {last}")
+        lines = (done.stderr.strip() or done.stdout.strip() or str(done.returncode)).splitlines()
+        said = [line for line in lines if not re.match(r"make(\[\d+\])?: \*\*\*", line)] or lines  # of each level, after the cause
+        raise BuildError(f"{' '.join(map(str, argv[:3]))}: {said[-1]}")
     return done.stdout
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 from debian import BuildError, run
+from layout import TRIPLETS
 from system import MACHINES, NATIVE, ROOT, System
 
 VERSIONS = ("", "-15", "-14", "-13", "-12", "-11")  # of a cross compiler, as Debian names them
@@ -22,13 +23,13 @@ print(json.dumps([{field: getattr(extension, field) for field in fields} for ext
 """
 
 
-def compiler(system: System) -> str:
-    """BuildError when there is none for the guest's processor."""
-    if system.arch == NATIVE:
+def compiler(arch: str) -> str:
+    """The one of this machine for all that is compiled for a guest's processor. BuildError when there is none."""
+    if arch == NATIVE:
         return "gcc"
-    found = next((name for v in VERSIONS if shutil.which(name := f"{system.triplet}-gcc{v}")), None)
+    found = next((name for v in VERSIONS if shutil.which(name := f"{TRIPLETS[arch]}-gcc{v}")), None)
     if found is None:
-        raise BuildError(f"not installed: a compiler for {system.arch}: tools/packages.sh guests")
+        raise BuildError(f"not installed: a compiler for {arch}: tools/packages.sh guests")
     return found
 
 
@@ -62,7 +63,7 @@ def _compile(system: System, target: Path, like: SimpleNamespace, sources: list,
     python, libraries = f"python{system.python}", system.root / "usr/lib" / system.triplet
     # A cross compiler has headers and libraries of its own, which it would take first.
     of_guest = [f"-isystem{system.root / 'usr/include' / inner}" for inner in (python, f"{system.triplet}/{python}", system.triplet, "")]
-    run(compiler(system), f"--sysroot={system.root}", f"-B{libraries}", f"-L{libraries}", "-shared", "-fPIC", "-fwrapv", "-DNDEBUG",
+    run(compiler(system.arch), f"--sysroot={system.root}", f"-B{libraries}", f"-L{libraries}", "-shared", "-fPIC", "-fwrapv", "-DNDEBUG",
         *like.extra_compile_args, *(f"-I{folder}" for folder in headers), *of_guest,
         f"-ffile-prefix-map={system.root}=", f"-ffile-prefix-map={system.top}=", *sources, "-o", target, *like.extra_link_args,
         *(f"-l{library}" for library in like.libraries), "-Wl,--build-id=none", "-s", cwd=ROOT)

@@ -90,7 +90,7 @@ def _about(system: System) -> dict:
     from Cython import __version__ as cython
     return {"wgpy": bill.VERSION, "ring": ring.VERSION, "lane": lane.VERSION, "release": system.release,
             "architecture": system.arch, "kernel": system.kernel_version(),
-            "python": system.python, "compiler": run(extensions.compiler(system), "--version").splitlines()[0], "cython": cython,
+            "python": system.python, "compiler": run(extensions.compiler(system.arch), "--version").splitlines()[0], "cython": cython,
             "compressor": run("zstd", "--version").strip()}
 
 

@@ -3,7 +3,6 @@ architecture: `ring_module.py ARCH RELEASE FOLDER`; `make guests` builds it for 
 images. Kernel and headers are fetched as the parts of images are, and kept beside them; nothing is
 installed, and what is chosen once stays chosen."""
 
-import re
 import shutil
 import sys
 from functools import cached_property
@@ -11,6 +10,7 @@ from pathlib import Path
 
 import debian
 from debian import Archive, BuildError, run
+from extensions import compiler
 from system import CACHE, NATIVE
 
 SOURCE = Path(__file__).resolve().parent / "module"
@@ -73,19 +73,15 @@ class Kernel:
         return folder
 
     def make(self, target: str, source: Path) -> list[str]:
-        """The command that builds in the folder `source`."""
-        return ["make", "-C", str(source), target, f"KERNEL={self.headers()}",
+        """The command that builds in the folder `source`. The headers name the compiler of the kernel itself,
+        which a machine of another release need not have; kbuild takes any. BuildError when there is none."""
+        return ["make", "-C", str(source), target, f"KERNEL={self.headers()}", f"CC={compiler(self.arch)}",
                 f"ARCH={MACHINE[self.arch][0]}", f"CROSS_COMPILE={self.prefix}"]
 
     @property
     def prefix(self) -> str:
         """Of the names of compiler and linker."""
         return MACHINE[self.arch][1] if self.arch != NATIVE else ""
-
-    @property
-    def compiler(self) -> str:
-        """That of the kernel itself."""
-        return self.prefix + re.findall(r"gcc-\d+", (self.headers() / ".kernelvariables").read_text())[0]
 
 
 def build(arch: str, release: str, folder: Path, version: str | None = None) -> Path:

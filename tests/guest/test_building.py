@@ -11,7 +11,7 @@ import extensions
 import images
 import layout
 import pytest
-from debian import Archive, BuildError, Package, mirror, place, unpack
+from debian import Archive, BuildError, Package, mirror, place, run, unpack
 from images_under_test import RELEASE, run_in
 from system import System
 
@@ -152,7 +152,13 @@ def test_a_machine_whose_python_is_in_no_image_is_told_so(monkeypatch):
 def test_without_a_compiler_for_the_guest_the_remedy_is_named(monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(BuildError, match="^not installed: a compiler for arm64: tools/packages.sh guests$"):
-        extensions.compiler(System("arm64", RELEASE))
+        extensions.compiler("arm64")
+
+
+def test_what_make_could_not_run_is_named(tmp_path):
+    (tmp_path / "Makefile").write_text("all:\n\t@no-such-compiler\n")
+    with pytest.raises(BuildError, match="no-such-compiler"):
+        run("make", "-C", tmp_path)
 
 
 def test_a_python_older_than_the_guests_is_told_so(monkeypatch):

@@ -11,10 +11,10 @@ import threading
 from contextlib import contextmanager
 
 import pytest
-from debian import FetchError
+from debian import BuildError, FetchError
 from layout import PYTHON
 from module_guest import PEER, REGION, Guest
-from needs import need, skip_without_packages
+from needs import need, skip_what_make_lacks, skip_without_packages
 from ring_module import NATIVE, SOURCE, Kernel
 
 HOST = platform.freedesktop_os_release().get("VERSION_CODENAME", "")
@@ -31,19 +31,21 @@ def kernel(arch: str) -> Kernel:
     need("make", "sparse", "pahole", "dpkg-deb", "apt-get")
     try:
         found = Kernel(RELEASE, arch)
-        found.headers()
+        found.make("check", SOURCE)
         if arch == NATIVE:
             found.image()
             found.unpack("busybox-static")
     except FetchError as e:
         skip_without_packages(str(e))
+    except BuildError as e:
+        skip_what_make_lacks(str(e))
+        raise
     return found
 
 
 def check(arch: str, folder, change=lambda text: text) -> subprocess.CompletedProcess:
     """`make check` of a copy of the source."""
     built = kernel(arch)
-    need(built.compiler)
     shutil.copytree(SOURCE, folder, dirs_exist_ok=True)
     source = folder / "wgpy_ring.c"
     source.write_text(change(source.read_text()))
