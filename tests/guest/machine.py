@@ -16,8 +16,9 @@ RING = 4 << 20
 
 
 def boot(built: Built, room: str, scratch: Path, rings: int, network: bool, files: dict[str, tuple[int, bytes]] | None = None,
-         words: str = "") -> tuple[int, str]:
-    """(exit status, console). TimeoutExpired when it neither powers off nor ends."""
+         words: str = "", options: tuple[str, ...] = ()) -> tuple[int, str]:
+    """(exit status, console). `words`: more of the kernel's command line, `options`: of QEMU's. TimeoutExpired when it
+    neither powers off nor ends."""
     machine = system.MACHINES[built.arch]
     need(qemu.PROGRAMS[machine])
     image, folder = scratch / "image", built.folder
@@ -34,7 +35,7 @@ def boot(built: Built, room: str, scratch: Path, rings: int, network: bool, file
         devices.append(["-netdev", "user,id=n0,restrict=on", "-device", "virtio-net-pci,netdev=n0,romfile="])
     line = f"{(folder / 'command-line').read_text().strip()} {words}".strip()
     command = qemu.Machine(str(folder / "vmlinuz"), str(image), line, devices=qemu.joined(devices), machine=machine).command()
-    done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, close_fds=False,
+    done = subprocess.run([*command, *options], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, close_fds=False,
                           timeout=SECONDS)
     said = done.stdout.decode(errors="replace").replace("\r", "")
     return done.returncode, re.sub(r"\x1b(\[[?0-9;]*[a-zA-Z]|c)", "\n", said)  # the firmware clears its screen
