@@ -46,7 +46,7 @@ class LongPair:
         for tunnel in (self.far, self.near):
             tunnel.start()
         first, target = (self.near, 1) if self.near_initiates else (self.far, 0)
-        first.host.run("ping", "-c", 1, "-W", 2, INSIDE4[target])
+        first.host.run("ping", "-c", 1, "-W", 10, INSIDE4[target])
         self.began = time.monotonic()
         self._pinging = pinging(self.near.host, self.address, interval=0.2)
         self._result = self._pinging.__enter__()

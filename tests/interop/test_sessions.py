@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 from arena import Case
 
+from wgpy.lab.netns import wait_until
 from wgpy.lab.traffic import pinging
 from wgpy.lab.tunnel import preshared_key, private_key, public_key
 from wgpy.lab.two_sites import OUTSIDE4, endpoint
@@ -35,16 +36,21 @@ def replaced(tunnel, **changes):
 @both_roles
 def test_rekey_under_traffic(arena, who):
     initiator, responder = established(arena, Case(who, psk=True))
+    def used(count):
+        return all(len(capture.indices(outgoing)) >= count for outgoing in (True, False))
+
     with Capture(arena.near) as capture, \
-            pinging(initiator.host, arena.address(responder), interval=0.02) as seen:
-        time.sleep(0.3)
-        initiator.forget_and_relearn()
-        time.sleep(0.5)
+            pinging(initiator.host, arena.address(responder), interval=0.05) as seen:
+        for count in (1, 2):
+            wait_until(lambda count=count: used(count), 20, f"{count} sessions in both directions")
+            time.sleep(0.4)
+            if count == 1:
+                initiator.forget_and_relearn()
     for outgoing in (True, False):
         assert len(capture.indices(outgoing)) == 2, "one new session, in both directions"
     assert [f.kind for f in capture.frames(INITIATION, RESPONSE)] == [INITIATION, RESPONSE]
     # answers in flight in the session just removed are lost, and the emulated machine is slow
-    assert seen[0].sent > 15 and seen[0].lost <= (5 if arena.peer == "kernel" else 1)
+    assert seen[0].sent > 10 and seen[0].lost <= (5 if arena.peer == "kernel" else 1)
 
 
 def move(arena, mover, outside: int):
@@ -70,8 +76,8 @@ def test_roaming_to_another_address(arena, who, outside):
             pinging(mover.host, arena.address(stayer), interval=0.05) as seen:
         time.sleep(0.3)
         address = move(arena, mover, outside)
+        wait_until(lambda: stayer.peer().endpoint == endpoint(address, mover.port), 20, "the stayer follows")
         time.sleep(0.5)
-    assert stayer.peer().endpoint == endpoint(address, mover.port)
     assert seen[0].sent > 10 and seen[0].lost <= 1
     assert stayer.peer().handshake == handshake and not capture.frames(INITIATION)
     assert arena.ping(stayer).lost == 0
@@ -91,6 +97,7 @@ def test_roaming_to_another_port(arena, who):
         with pinging(mover.host, arena.address(stayer), interval=0.05) as seen:
             time.sleep(0.3)
             relay.rebind(OUTSIDE4[0])
+            wait_until(lambda: stayer.peer().endpoint == endpoint(*relay.outer), 20, "the stayer follows")
             time.sleep(0.3)
         after = stayer.peer()
         assert after.endpoint == endpoint(*relay.outer) != before.endpoint
@@ -111,6 +118,7 @@ def test_restart(arena, who):
 def no_session(arena, initiator, responder, *, answered: bool):
     with Capture(arena.near) as capture:
         assert arena.ping(initiator, count=1, wait=0.8).times == ()
+        wait_until(lambda: capture.frames(RESPONSE if answered else INITIATION), 20, "an attempt")
     ours_first = initiator is arena.ours
     initiations = capture.frames(INITIATION)
     assert initiations and all(f.outgoing == ours_first for f in initiations)
@@ -147,7 +155,7 @@ def test_wrong_psk(arena, who):
     no_session(arena, initiator, responder, answered=True)
     initiator.peers = (replaced(initiator, preshared_key=right),)
     initiator.forget_and_relearn()
-    assert arena.ping(initiator, wait=6, count=1).lost == 0
+    assert arena.ping(initiator, wait=20, count=1).lost == 0
 
 
 @both_roles
@@ -157,11 +165,17 @@ def test_persistent_keepalive(arena, who):
     initiator.peers = (replaced(initiator, keepalive=1),)
     time.sleep(0.6)  # the addresses are new: a session already there would be told
     with Capture(arena.near) as capture:
+        def empty(outgoing):
+            """Since the handshake: what came before it is of the case before this one."""
+            began = min((f.time for f in capture.frames(INITIATION)), default=float("inf"))
+            return [f for f in capture.frames(TRANSPORT)
+                    if len(f.payload) == KEEPALIVE_BYTES and f.outgoing == outgoing and f.time > began]
+
+        from_us = initiator is arena.ours
         arena.apply()
-        initiator.wait_handshake()
-        time.sleep(2.3)
-    empty = [f for f in capture.frames(TRANSPORT) if len(f.payload) == KEEPALIVE_BYTES]
-    sent = [f for f in empty if f.outgoing == (initiator is arena.ours)]
-    assert 3 <= len(sent) <= 4, "one to confirm the session, then one a second"
+        wait_until(lambda: len(empty(from_us)) >= 4, 20, "one to confirm the session, then one a second")
+        time.sleep(0.3)
+    repeated = empty(from_us)[1:]
+    assert len(repeated) <= 1.5 + repeated[-1].time - repeated[0].time, "no more than one a second"
     # One may be of a timer that a case before had armed; were ours answered, it would be three.
-    assert len(empty) - len(sent) <= 1, "a keepalive is not answered"
+    assert len(empty(not from_us)) <= 1, "a keepalive is not answered"

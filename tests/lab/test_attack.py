@@ -25,7 +25,7 @@ def test_quick_cell_end_to_end(target, kind):
     assert [(c["kind"], c["session"]) for c in cells] == [(kind, "none"), (kind, "live")]
     for cell in cells:
         assert cell["error"] == "" and cell["crashes"] == 0
-        assert 500 < cell["rate"] < 5500, "the achieved rate is told, and none is exceeded"
+        assert 100 < cell["rate"] < 5500, "the achieved rate is told, and none is exceeded"
         assert 0 < cell["handshake"] < 12
     live = cells[1]
     assert min(live["idle_bits"], live["dropped_bits"], live["bits"]) > 0 and live["pings_lost"] < 1

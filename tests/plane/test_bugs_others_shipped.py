@@ -93,7 +93,7 @@ def test_a_peer_can_be_removed_while_its_packets_are_in_flight():
     thread.start()
     try:
         rounds = 0
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 120
         while time.monotonic() < deadline and not (
                 rounds >= 100 and sink.stats()["packets_out"] and pump.drops()["no_peer"]):
             slots = [plane.add_peer() for _ in range(8)]
@@ -107,7 +107,7 @@ def test_a_peer_can_be_removed_while_its_packets_are_in_flight():
             rounds += 1
     finally:
         pump.stop()
-        thread.join(10)
+        thread.join(60)
     assert not thread.is_alive() and rounds >= 100
     assert sink.stats()["packets_out"] > 0, "some packets were sealed while their peer was there"
     assert pump.drops()["no_peer"] > 0, "and some came when it was not"

@@ -15,7 +15,7 @@ from wgpy.lab.netns import wait_until
 from wgpy.ring.backing import MemfdRing
 from wgpy.rooms.pumproom import ring_end
 
-THREADS, FLOWS, TOGETHER, DEADLINE = 4, 3, 600, 30
+THREADS, FLOWS, TOGETHER, DEADLINE = 4, 3, 600, 120
 
 
 class Running:

@@ -52,7 +52,7 @@ def test_under_address_and_undefined_behaviour_sanitizers():
     run = subprocess.run(
         [sys.executable, "-P", "-s", "-m", "pytest", "-q", "-p", "no:cacheprovider", "-c", os.devnull, "--rootdir", str(lib),
          "-k", " and not ".join(["test", *EXCLUDED[1:]]), "--ignore", str(Path(__file__)), str(Path(__file__).parent)],
-        cwd=lib, env=env, capture_output=True, text=True, timeout=600)
+        cwd=lib, env=env, capture_output=True, text=True, timeout=1800)
     said = run.stdout + run.stderr
     assert run.returncode == 0, said[-4000:]
     assert "runtime error" not in said and "AddressSanitizer" not in said, said[-4000:]

@@ -19,7 +19,7 @@ def build(out: str, *flags: str, source: str = SOURCE) -> None:
     """A shared library of one C file, which may include wgpy_suite.h."""
     need("cc")
     subprocess.run(["cc", "-shared", "-fPIC", "-O1", "-fvisibility=hidden", *flags, f"-I{ROOT}/wgpy/suite", "-o", out, source],
-                   check=True, timeout=120)
+                   check=True, timeout=600)
 
 
 @cache

@@ -15,10 +15,10 @@ def errors(tmp_path: Path, *defines: str, model: Path) -> tuple[int, str]:
     need("spin", "gcc")
     for command in (["spin", "-a", *(f"-D{d}" for d in defines), str(model)],
                     ["gcc", "-O1", "-w", "-DSAFETY", "-DNOREDUCE", "-DCOLLAPSE", "-o", "pan", "pan.c"]):
-        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=600)
         assert done.returncode == 0, done.stdout + done.stderr
     # -E: both asleep is judged by the observer, not as an invalid end state
-    search = subprocess.run(["./pan", "-m1000000", "-E"], cwd=tmp_path, capture_output=True, text=True, timeout=300)
+    search = subprocess.run(["./pan", "-m1000000", "-E"], cwd=tmp_path, capture_output=True, text=True, timeout=1800)
     assert "max search depth too small" not in search.stdout
     return int(re.search(r"errors: (\d+)", search.stdout).group(1)), search.stdout
 

@@ -15,7 +15,7 @@ def make(target: str) -> str:
     """Output of `make target` in tests/c; fails the test with its end."""
     environment = {k: v for k, v in os.environ.items() if k not in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS")}
     done = subprocess.run(["make", "--no-print-directory", "-C", str(C), target], env=environment,
-                          capture_output=True, text=True, errors="replace", timeout=600)
+                          capture_output=True, text=True, errors="replace", timeout=1800)
     if done.returncode:
         skip_what_make_lacks(done.stderr)
         tail = "\n".join((done.stdout + done.stderr).splitlines()[-40:])

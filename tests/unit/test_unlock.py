@@ -74,7 +74,7 @@ class Terminal:
             os.write(self.master, line)
 
     def close(self):
-        self.thread.join(10)
+        self.thread.join(60)
         os.set_blocking(self.master, False)
         try:
             self.shown += os.read(self.master, 10000)

@@ -7,6 +7,7 @@ either way. Every wait has a bound, so that a run has one (`Plan.limit`).
 """
 
 import itertools
+import subprocess
 import threading
 import time
 from contextlib import contextmanager
@@ -99,7 +100,7 @@ def run(plan: Plan, chosen, implementations: dict[str, Implementation | str], sa
             try:
                 with Arena(implementations[name]) as arena:
                     _measure(arena, plan, cell)
-            except (WgpyError, TimeoutError, OSError, RuntimeError) as error:
+            except (WgpyError, subprocess.SubprocessError, OSError, RuntimeError) as error:
                 cell.error = f"{type(error).__name__}: {error}"
         out.append(cell)
         say(cell)
@@ -148,7 +149,7 @@ def _live(arena: Arena, plan: Plan, cell: Cell, order, watch: threading.Event) -
 def _tcp(arena: Arena, plan: Plan) -> float:
     """Bits a second from the peer to the target; 0 when no connection comes about."""
     try:
-        return iperf3(arena.target.host, arena.peer.host, arena.inner, seconds=plan.seconds).bits_per_second
+        return iperf3(arena.target.host, arena.peer.host, arena.inner, seconds=plan.seconds, patience=3).bits_per_second
     except RuntimeError:
         return 0.0
 

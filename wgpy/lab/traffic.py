@@ -127,10 +127,10 @@ class Throughput:
 def iperf3(server, client, address: str, *, seconds: int = 3,
            megabytes: float | None = None, udp: bool = False, bitrate: str = "0",
            length: int | None = None, streams: int = 1, reverse: bool = False,
-           port: int = 5201, congestion: str | None = None) -> Throughput:
+           port: int = 5201, congestion: str | None = None, patience: float = 20) -> Throughput:
     """Received throughput from client to server, or back with `reverse`. `server` None
     means that one is running at the address already; `congestion` is TCP's algorithm, None
-    the host's. RuntimeError in iperf3's words."""
+    the host's; `patience` seconds may pass until it is connected. RuntimeError in iperf3's words."""
     process = None
     if server is not None:
         process = server.popen("iperf3", "-s", "-1", "-p", port, "--forceflush",
@@ -138,7 +138,7 @@ def iperf3(server, client, address: str, *, seconds: int = 3,
         while "listening" not in (line := process.stdout.readline()):
             if not line:
                 raise RuntimeError("iperf3 server: ended before it listened")
-    argv = ["iperf3", "-c", address, "-p", port, "-J", "-P", streams, "--connect-timeout", 20_000]
+    argv = ["iperf3", "-c", address, "-p", port, "-J", "-P", streams, "--connect-timeout", round(patience * 1e3)]
     argv += ["-n", f"{int(megabytes * 1e6)}"] if megabytes else ["-t", seconds]
     argv += ["-u"] if udp else []
     argv += ["-b", bitrate] if udp or bitrate != "0" else []
