@@ -1,10 +1,12 @@
 """`wgpy camkes` (A4): all or nothing, and every refusal is a line with file, key and reason."""
 
+import gzip
 import json
 import zlib
 
 import pytest
 from applications import ARM, BOCHS, site_text
+from bzimage import ELF, bzimage
 from click.testing import CliRunner
 
 from wgpy.camkes import platform, write
@@ -21,13 +23,14 @@ def site(tmp_path):
     return path
 
 
-def built(folder, crypto: bytes = b"image of crypto"):
+def built(folder, crypto: bytes = b"image of crypto", architecture: str = "arm64", kernel: bytes = b"kernel"):
     """What `make guests` leaves, as far as it is read."""
     folder.mkdir()
     for room in platform.ROOMS:
         (folder / f"{room}.cpio.zst").write_bytes(crypto if room == "crypto" else b"image of " + room.encode())
-        (folder / f"{room}.manifest.json").write_text(json.dumps({"room": room, "architecture": "arm64", "kernel": "6.1", **this_wgpy()}))
-    (folder / "vmlinuz").write_bytes(b"kernel")
+        manifest = {"room": room, "architecture": architecture, "kernel": "6.1", **this_wgpy()}
+        (folder / f"{room}.manifest.json").write_text(json.dumps(manifest))
+    (folder / "vmlinuz").write_bytes(kernel)
     (folder / "command-line").write_text("quiet\n")
     return folder
 
@@ -78,6 +81,13 @@ def test_images_are_made_this_nodes_and_keys_are_in_cryptos_alone(site, tmp_path
     assert write.examine(out) == []
 
 
+def test_upstreams_monitor_on_x86_gets_a_kernel_that_it_can_load(site, tmp_path):
+    out = tmp_path / "out"
+    write.generate(site, BOCHS, out, built(tmp_path / "guests", architecture="amd64", kernel=bzimage(gzip.compress(ELF))), None)
+    assert (out / "images/linux").read_bytes() == ELF
+    assert write.examine(out) == []
+
+
 @pytest.mark.parametrize("change, said", [
     (lambda a, t: (t / "out").mkdir(), "out exists already and is left as it is"),
     (lambda a, t: (t / "out").symlink_to(t / "nowhere"), "out exists already"),
@@ -90,6 +100,8 @@ def test_images_are_made_this_nodes_and_keys_are_in_cryptos_alone(site, tmp_path
     (lambda a, t: a.__setitem__(3, built(t / "guests", bytes(145 << 20))),
      r"images/crypto.initrd: 152\d+ bytes are too large for crypto"),
     (lambda a, t: (a.__setitem__(1, BOCHS), a.__setitem__(3, built(t / "guests"))), "images for arm64, not for amd64"),
+    (lambda a, t: (a.__setitem__(1, BOCHS), a.__setitem__(3, built(t / "guests", architecture="amd64"))),
+     "guests/vmlinuz: no Linux image for x86"),
 ])
 def test_what_is_wrong_leaves_nothing_behind(site, tmp_path, change, said):
     arguments = [site, ARM, tmp_path / "out", None, None]

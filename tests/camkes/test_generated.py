@@ -5,7 +5,7 @@ import subprocess
 import xml.etree.ElementTree as xml
 
 import pytest
-from applications import ALL, ARM, GOLDEN, HERE, X86, as_text, files, site_text
+from applications import ALL, ARM, BOCHS, GOLDEN, HERE, X86, as_text, files, site_text
 from needs import need
 from site_files import edited, site_of
 
@@ -60,6 +60,44 @@ def test_glue_compiles_without_a_warning(machine, mode, room, tmp_path):
                            f"-I{tmp_path}", f"-I{stubs / 'both'}", f"-I{stubs / ('arm' if arm else 'x86')}"],
                           cwd=tmp_path, text=True, capture_output=True)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+MONITOR = """
+#include <stdio.h>
+#include <stdlib.h>
+#include <sel4vm/arch/guest_x86_context.h>
+struct vm_vcpu { seL4_Word registers[4]; };
+int __wrap_vm_cpuid_handler(vm_vcpu_t *vcpu);
+int vm_get_thread_context_reg(vm_vcpu_t *vcpu, vcpu_context_reg_t reg, seL4_Word *value) { *value = vcpu->registers[reg]; return 0; }
+int vm_set_thread_context_reg(vm_vcpu_t *vcpu, vcpu_context_reg_t reg, seL4_Word value) { vcpu->registers[reg] = value; return 0; }
+int __real_vm_cpuid_handler(vm_vcpu_t *vcpu)
+{
+    printf("%lx ", vcpu->registers[VCPU_CONTEXT_EAX]);
+    for (int i = 0; i < 4; i++) { vcpu->registers[i] = 0x10; }
+    return 7;
+}
+int main(int number, char **words)
+{
+    vm_vcpu_t vcpu = {{strtoul(words[number - 1], NULL, 16)}};
+    int result = __wrap_vm_cpuid_handler(&vcpu);
+    printf("%d %lx %lx %lx %lx\\n", result, vcpu.registers[0], vcpu.registers[1], vcpu.registers[2], vcpu.registers[3]);
+}
+"""
+
+
+def test_no_question_for_a_hypervisor_ends_the_monitor(tmp_path):
+    """What the guest asks of CPUID, what upstream's handler is asked then, its result, and what the guest sees."""
+    need("gcc")
+    text = files(BOCHS, "large")["src/black.c"].decode()
+    (tmp_path / "monitor.c").write_text(MONITOR + text[text.index("#define HYPERVISOR"):])
+    stubs = HERE / "stubs"
+    subprocess.run(["gcc", "-Wall", "-Werror", "monitor.c", "-o", "monitor", f"-I{stubs / 'both'}", f"-I{stubs / 'x86'}"],
+                   cwd=tmp_path, check=True)
+    for asked, heard, feature in (("40000100", "40000000", "10"), ("4000ff00", "40000000", "10"), ("7fffffff", "40000000", "10"),
+                                  ("3fffffff", "3fffffff", "10"), ("80000000", "80000000", "10"), ("1", "1", "110"),
+                                  ("ffffffff40000100", "40000000", "10"), ("0", "0", "10")):
+        said = subprocess.run([tmp_path / "monitor", asked], text=True, capture_output=True, check=True).stdout
+        assert said == f"{heard} 7 10 10 10 {feature}\n", asked
 
 
 @pytest.mark.parametrize("mode", ["large", "small"])

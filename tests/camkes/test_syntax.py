@@ -2,7 +2,7 @@
 
 import pytest
 from applications import ARM, files
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wgpy.camkes.syntax import Call, End, parse
@@ -60,6 +60,7 @@ def test_what_is_not_read_is_refused_with_its_line(text, said):
         parse(text, "f")
 
 
+@settings(deadline=None)
 @given(st.lists(WORDS, max_size=60).map(" ".join))
 def test_any_words_are_read_or_refused(text):
     try:
@@ -68,6 +69,7 @@ def test_any_words_are_read_or_refused(text):
         assert str(e).startswith("f:")
 
 
+@settings(deadline=None)
 @given(st.data())
 def test_a_piece_taken_out_of_an_assembly_is_no_crash(data):
     text = files(ARM, "small")["wgpy.camkes"].decode()

@@ -28,7 +28,8 @@ _SERIAL, _CONSOLE = "serial", {True: {"serial_getchar": "getchar", "batch": "pro
 _MACROS = {True: set(), False: {"VM_COMPOSITION_DEF()", "VM_CONFIGURATION_DEF()", *(f"VM_PER_VM_CONFIG_DEF({n})" for n in range(3))}}
 _SERVERS = {"FileServer", "SerialServer", "TimeServer"}
 _OF_MACRO = {"fserv": "FileServer", "serial": "SerialServer", "pci_config": "PCIConfigIO", "time_server": "TimeServer", "rtc": "RTC"}
-_STOPS = "-Wl,--wrap=vm_run"  # a monitor that gives up stops, and does not spin above every guest
+# arm: a monitor that gives up stops, and does not spin above every guest. x86: it does not give up over CPUID.
+_WRAPPED = {True: "-Wl,--wrap=vm_run", False: "-Wl,--wrap=vm_cpuid_handler"}
 _GUEST_MACRO = "VM_INIT_DEF()"
 
 
@@ -198,7 +199,7 @@ def tables(app: Application) -> Iterator[Violation]:
             if row != other:
                 yield Violation(f"src/{room}.c", f"connections[{number}]", f"is {_said(row)}, not {_said(other)}")
         card = f" {render.CLEAR_SOURCE}" if arm and app.site.small and room != "crypto" else ""
-        built = f"EXTRA_SOURCES ${{CMAKE_CURRENT_LIST_DIR}}/src/{room}.c{card}{f' EXTRA_LD_FLAGS {_STOPS}' if arm else ''}"
+        built = f"EXTRA_SOURCES ${{CMAKE_CURRENT_LIST_DIR}}/src/{room}.c{card} EXTRA_LD_FLAGS {_WRAPPED[arm]}"
         if app.monitors.get(app.component(room).name, "") != built:
             yield Violation("CMakeLists.txt", app.component(room).name, f"is not built with {built} and no more")
         if arm and first != base:

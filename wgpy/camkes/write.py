@@ -6,7 +6,7 @@ import stat
 import tempfile
 from pathlib import Path
 
-from wgpy.camkes import application, drawing, platform, render
+from wgpy.camkes import application, drawing, linux, platform, render
 from wgpy.camkes.application import Violation
 from wgpy.camkes.check import check
 from wgpy.camkes.platform import ROOMS, Platform
@@ -69,7 +69,7 @@ def _boots(found: Platform, files: dict[str, bytes], images: Path | None, keys: 
             raise HostError("--keys goes into crypto's image: name the images with --images")
         return {}
     built = Images(images, _ARCHITECTURES[found.arm])
-    made = {"images/linux": built.kernel}
+    made = {"images/linux": built.kernel if found.arm else linux.vmlinux(built.kernel, str(images / "vmlinuz"))}
     for room in ROOMS:
         own = {"etc/wgpy/room.toml": files[f"rooms/{room}.toml"], "etc/wgpy/site.toml": files[render.SITE_FILE]}
         if room == "crypto" and keys is not None:

@@ -9,6 +9,7 @@
 typedef unsigned long seL4_Word;
 typedef unsigned long seL4_CPtr;
 typedef struct vm vm_t;
+typedef struct vm_vcpu vm_vcpu_t;
 
 int vm_run(vm_t *vm);
 int seL4_TCB_Suspend(seL4_CPtr thread);
