@@ -3,6 +3,7 @@ crashed, and that are none. No root needed."""
 
 import json
 import socket
+import threading
 
 import pytest
 from click.testing import CliRunner
@@ -80,6 +81,26 @@ def test_the_only_node_that_is_up_needs_no_name(run_dir):
     with pytest.raises(HostError, match="which node\\? lima, puno"):
         node_state.document(None)
     puno.close()
+
+
+@pytest.mark.parametrize("answer", (b"[]\n\n", b"7\n\n", b"null\n\n", b"x\n\n", b"[" * 60000 + b"\n\n", b""))
+def test_an_answer_that_is_none(run_dir, answer):
+    """Crypto gives it, which the command need not trust."""
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(run_dir / "lima" / "admin.sock"))
+        server.listen()
+
+        def serve():
+            with server.accept()[0] as s:
+                s.recv(4096)
+                s.sendall(answer)
+        thread = threading.Thread(target=serve)
+        thread.start()
+        try:
+            with pytest.raises(HostError, match="^lima: no answer$"):
+                node_state.ask("lima", cmd="keys")
+        finally:
+            thread.join()
 
 
 @pytest.mark.parametrize("arguments", (("status", "wg0"), ("top", "wg0"), ("reload", "wg0"), ("why", "x", "--node", "wg0")))

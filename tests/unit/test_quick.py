@@ -15,7 +15,7 @@ from wgpy.cli import guard, net, show, tunnel_file
 from wgpy.cli.interrupt import Signals
 from wgpy.config import ini
 from wgpy.config.values import prefix, prefix_text
-from wgpy.errors import WgpyError
+from wgpy.errors import HostError, WgpyError
 
 PEER = "HPlbuq8YnehyXuVBk7KqJ1KcJAkLQPQ44WDazS2hLyQ="
 
@@ -202,6 +202,20 @@ def test_a_kernel_without_ipv6(monkeypatch):
                    lambda: host.add_address("q0", "fd09::2/64")):
         with pytest.raises(WgpyError, match=r": [A-Z].* \(the kernel runs without IPv6\)$"):
             change()
+
+
+@pytest.mark.parametrize("ask", [
+    lambda host: host.addresses("gone"), lambda host: host.mtu("gone"), lambda host: host.covered("gone", prefix("127.0.0.0/9")),
+    lambda host: host.bring_up("gone", 1400), lambda host: host.add_address("gone", "10.9.0.2/24"),
+    lambda host: host.add_route("gone", prefix("10.9.0.0/24"))])
+def test_of_an_interface_that_is_gone_nothing_is_said(ask):
+    """Netlink without an index means all interfaces: a file must not get their addresses (SaveConfig)."""
+    host = net.Host()
+    try:
+        with pytest.raises(HostError, match="^gone: the interface is gone$"):
+            ask(host)
+    finally:
+        host.close()
 
 
 @pytest.mark.parametrize("user, code, address, says", [

@@ -3,10 +3,14 @@
 import json
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from wgpy.cli.site import as_json
+
+if TYPE_CHECKING:
+    from wgpy.camkes.application import Violation
 
 _PLATFORM = "A platform's name (qemu-arm-virt, x86-supermicro, x86-bochs), or the path of a file like theirs."
 
@@ -63,7 +67,7 @@ def draw(directory: Path, json_: bool) -> None:
     click.echo(json.dumps({"svg": svg}) if json_ else svg, nl=json_)
 
 
-def _tell(violations: list, json_: bool) -> None:
+def _tell(violations: "list[Violation]", json_: bool) -> None:
     if json_:
         click.echo(json.dumps({"ok": not violations, "violations": [v._asdict() for v in violations]}))
         return

@@ -63,7 +63,8 @@ def pid(name: str) -> int:
         try:
             s.settimeout(_SHORT_PATIENCE)
             s.connect(socket_path(name))
-            return struct.unpack("3i", s.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))[0]
+            process, _, _ = struct.unpack("3i", s.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+            return int(process)
         except OSError:
             return 0
 
@@ -100,7 +101,13 @@ def _one_of_all(name: str) -> Found | None:
     except WgpyError as e:
         return Found(error=str(e).removeprefix(f"{name}: "))
     except OSError as e:
-        return Found(error=f"the daemon refuses: {os.strerror(e.errno)}")
+        return Found(error=f"the daemon refuses: {refusal(e)}")
+
+
+def refusal(e: OSError) -> str:
+    """In words, the errno that a daemon answered."""
+    assert e.errno is not None
+    return os.strerror(e.errno)
 
 
 def set(name: str, request: SetRequest) -> None:

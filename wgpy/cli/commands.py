@@ -4,6 +4,8 @@ and colours only on a terminal; `--json` everywhere."""
 import json
 import os
 import sys
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, TextIO
 
 import click
 
@@ -17,6 +19,11 @@ from wgpy.cli.suite import suite
 from wgpy.cli.vms import vms
 from wgpy.config.values import key_base64, to_base64
 from wgpy.errors import HostError, WgpyError
+
+if TYPE_CHECKING:
+    from wgpy.cli.client import Found
+    from wgpy.cli.doctor import Finding
+    from wgpy.node.sealing import KeyMaker
 
 as_json = click.option("--json", "json_", is_flag=True, help="Machine-readable output.")
 
@@ -49,7 +56,7 @@ def _run() -> None:
         _fail(f"{e.filename}: {e.strerror}" if e.filename else str(e.strerror or e), 1)
 
 
-def _let_go(stream, fd: int) -> None:
+def _let_go(stream: TextIO, fd: int) -> None:
     """What is buffered and cannot be written is given up; Python would try again when it
     ends, and end with 120."""
     try:
@@ -74,7 +81,7 @@ for group in (node, vms, camkes, site, keys, suite, lab):
     cli.add_command(group)
 
 
-def _steps(json_: bool):
+def _steps(json_: bool) -> tuple[Callable[[str], None], Callable[[str], None]]:
     """(say, done): steps go to stderr as they happen, or into the JSON at the end."""
     steps: list[str] = []
 
@@ -132,12 +139,12 @@ def show(name: str | None, field: str | None, conf: bool, json_: bool) -> None:
         wg = ini.format_wg(as_request(client.get(name)))
         click.echo(json.dumps({name: wg}) if json_ else wg, nl=json_)
         return
-    every = name in (None, "all", "interfaces")
-    found = client.survey() if every else {name: client.look(name)}
+    one = name if name not in ("all", "interfaces") else None
+    found = client.survey() if one is None else {one: client.look(one)}
     if name == "interfaces" and not field:
         click.echo(json.dumps(list(found)) if json_ else " ".join(found))
     elif field:
-        _show_field(found, field, every, json_)
+        _show_field(found, field, one is None, json_)
     else:
         _show_all(found, json_)
 
@@ -152,7 +159,7 @@ def why(name: str, seconds: float, json_: bool) -> None:
     reasons.tell(reasons.of_tunnel(name, seconds), json_)
 
 
-def _show_field(found: dict, field: str, named: bool, json_: bool) -> None:
+def _show_field(found: "Mapping[str, Found]", field: str, named: bool, json_: bool) -> None:
     from wgpy.cli.show_fields import FIELDS
     if field not in FIELDS:
         raise click.UsageError(f"FIELD is one of {', '.join(FIELDS)}")
@@ -168,7 +175,7 @@ def _show_field(found: dict, field: str, named: bool, json_: bool) -> None:
             click.echo("\t".join((name, *line) if named else line))
 
 
-def _show_all(found: dict, json_: bool) -> None:
+def _show_all(found: "Mapping[str, Found]", json_: bool) -> None:
     from wgpy.cli import show as text
     if json_:
         click.echo(json.dumps({n: text.as_json(f) for n, f in found.items()}, indent=2))
@@ -188,7 +195,7 @@ def _key(key: bytes, json_: bool) -> None:
 of_suite = click.option("--suite", nargs=2, metavar="LIBRARY SHA256", help="Of another suite than WireGuard's.")
 
 
-def _maker(suite: tuple[str, str] | None):
+def _maker(suite: tuple[str, str] | None) -> "KeyMaker":
     from wgpy.config.values import sha256
     from wgpy.isolate.library import Library
     from wgpy.node.sealing import KeyMaker
@@ -243,7 +250,7 @@ def doctor(json_: bool) -> None:
         sys.exit(1)
 
 
-def _table(findings: list) -> None:
+def _table(findings: "Sequence[Finding]") -> None:
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text

@@ -5,6 +5,7 @@ import os
 import shlex
 import shutil
 import subprocess
+from collections.abc import Callable
 
 from wgpy.cli.interrupt import Interrupted, Signals
 from wgpy.config.values import quoted
@@ -16,7 +17,7 @@ _ENDS_WITHIN = 5.0  # s from SIGTERM to SIGKILL of a hook
 class Hooks:
     """Of one tunnel. `say` gets each command; `out` is where they write, None our stdout."""
 
-    def __init__(self, name: str, path: str, say, signals: Signals, out: int | None = None):
+    def __init__(self, name: str, path: str, say: Callable[[str], None], signals: Signals, out: int | None = None):
         self._name, self._path, self._say, self._signals, self._out = name, path, say, signals, out
 
     def run(self, hooks: tuple[str, ...]) -> None:
@@ -64,7 +65,7 @@ class Hooks:
         return status if status >= 0 else 128 - status
 
 
-def _end(process: subprocess.Popen) -> None:
+def _end(process: subprocess.Popen[bytes]) -> None:
     process.terminate()
     try:
         process.wait(_ENDS_WITHIN)

@@ -6,9 +6,13 @@ or inside `waiting`. What was done is undone, and only then the process ends by 
 
 import os
 import signal
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from types import FrameType
 
 from wgpy.errors import WgpyError
+
+_Handler = Callable[[int, FrameType | None], object] | int | None  # what signal.signal() takes and gives back
 
 _ENDING = tuple(getattr(signal, name) for name in (
     "SIGHUP", "SIGINT", "SIGQUIT", "SIGTERM", "SIGUSR1", "SIGUSR2", "SIGALRM", "SIGVTALRM", "SIGPROF",
@@ -31,10 +35,10 @@ class Interrupted(WgpyError):
 class Signals:
     """Those that are ignored at the start (nohup) stay ignored."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self._came: int | None = None
         self._raises = False
-        self._before: dict = {}
+        self._before: dict[int, _Handler] = {}
 
     def __enter__(self) -> "Signals":
         for number in _ENDING:
@@ -42,11 +46,11 @@ class Signals:
                 self._before[number] = signal.signal(number, self._note)
         return self
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, *_: object) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
-    def _note(self, number: int, _frame) -> None:
+    def _note(self, number: int, _frame: FrameType | None) -> None:
         if self._came is None:
             self._came = number
         if self._raises:
@@ -59,7 +63,7 @@ class Signals:
             raise Interrupted(self._came)
 
     @contextmanager
-    def waiting(self):
+    def waiting(self) -> Iterator[None]:
         """Inside, a signal raises at once."""
         self._raises = True
         try:

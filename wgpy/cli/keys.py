@@ -4,6 +4,7 @@ import binascii
 import json
 import os
 import sys
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from wgpy.errors import HostError
 
 
 @contextmanager
-def terminal():
+def terminal() -> Iterator[int]:
     """Descriptor of /dev/tty, whatever standard input is. HostError without one."""
     try:
         fd = os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
@@ -71,7 +72,7 @@ def seal(file: str, credential: str | None, imports: tuple[str, ...], psk: tuple
     from wgpy.config.values import to_base64
     from wgpy.isolate.library import with_suite
     from wgpy.node import sealing
-    from wgpy.node.state import state_dir
+    from wgpy.node.state import KEYS, state_dir
     parsed, _, library = with_suite(file)
     sealing.named_psks((*psk, *new_psk), parsed)
     say = lambda text: click.echo(f"wgpy: {text}", err=True)
@@ -81,11 +82,11 @@ def seal(file: str, credential: str | None, imports: tuple[str, ...], psk: tuple
     done = sealing.seal(parsed, directory, changes, lambda new: secret(credential, node, new), sealing.KeyMaker.of(library))
     shown = {name: to_base64(changes.psks[name]) for name in new_psk}
     if json_:
-        click.echo(json.dumps({"store": str(directory / sealing.KEYS), "created": done.created,
+        click.echo(json.dumps({"store": str(directory / KEYS), "created": done.created,
                                "public_key": to_base64(done.public_key), "psks": done.psks, "missing": done.missing,
                                "notes": done.notes, "new_psks": shown}))
         return
-    click.echo(f"{directory / sealing.KEYS}: {'created' if done.created else 'changed'}")
+    click.echo(f"{directory / KEYS}: {'created' if done.created else 'changed'}")
     click.echo(f"public key: {to_base64(done.public_key)}")
     for line in done.notes + [f"preshared key {name}: {key}" for name, key in shown.items()]:
         click.echo(line)
@@ -132,7 +133,7 @@ def passphrase(node_or_file: str, old: str | None, new: str | None, via: str | N
     before = secret(old, name, False)
     after = secret(new, name, True)
     try:
-        if runs:
+        if parsed is None or runs:
             try:
                 texts = before.decode(), after.decode()
             except UnicodeDecodeError:

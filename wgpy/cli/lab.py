@@ -10,18 +10,36 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
 from wgpy.errors import HostError
+
+if TYPE_CHECKING:
+    from wgpy.lab.attack import Cell
+    from wgpy.lab.netns import Netns
 
 _PAGE = "<!doctype html><title>wgpy lab</title><p>A page of the Internet of the lab.\n"
 
 _run = click.option("--run", metavar="CMD", help="Run CMD in the first host instead of waiting; its status is ours.")
 _implementation = click.option("--implementation", default="wgpyd", show_default=True, metavar="DAEMON",
                                help="wgpyd, kernel, or a program that takes -f IFACE.")
+
+
+class _Place(NamedTuple):
+    """Where somebody can look around: the namespaces of process `pid`."""
+    name: str
+    pid: int
+    what: str
+    mounts: bool  # enter those, too
+
+    @classmethod
+    def of(cls, host: "Netns", what: str) -> "_Place":
+        return cls(host.name, host.pid, what, True)
 
 
 @click.group()
@@ -58,13 +76,13 @@ def encryptors(mode: str, suite: str | None, run: str | None) -> None:
             Pair(Path(directory), mode, routers=mode == "large", library=library) as pair, _web(pair.internet, directory):
         places = []
         for node in pair.nodes:
-            places.append((node.host, f"{node.address}, a LAN host"))
+            places.append(_Place.of(node.host, f"{node.address}, a LAN host"))
             if node.router:
-                places.append((node.router, "the site's router: only traffic between sites goes to the encryptor"))
-            places += [(f"{node.name}-{room}", node.pid(room), what) for room, what in
+                places.append(_Place.of(node.router, "the site's router: only traffic between sites goes to the encryptor"))
+            places += [_Place(f"{node.name}-{room}", node.pid(room), what, False) for room, what in
                        (("black", f"WAN {node.wan}, firewall 1"), ("red", f"LAN {node.lan}, firewall 2"))]
-            places.append((node.box, f"where the encryptor lives: WGPY_RUN_DIR={node.run_dir}"))
-        places.append((pair.internet, f"the Internet; capture black's wires there: tcpdump -ni to-{pair.a.name}"))
+            places.append(_Place.of(node.box, f"where the encryptor lives: WGPY_RUN_DIR={node.run_dir}"))
+        places.append(_Place.of(pair.internet, f"the Internet; capture black's wires there: tcpdump -ni to-{pair.a.name}"))
         _stay(places, pair.a.host, pair.b.address, run)
 
 
@@ -89,7 +107,8 @@ def vms(mode: str, seconds: int, images: str | None, json_: bool) -> None:
 @click.option("--quick", is_flag=True, help="Few cells, short times.")
 @click.option("--json", "json_", is_flag=True, help="Machine-readable output.")
 @click.option("--write", "document", type=click.Path(exists=True, dir_okay=False), help="Put the table into this document.")
-def attack(kinds, targets, sessions, rate: float, reference: str | None, quick: bool, json_: bool, document: str | None) -> None:
+def attack(kinds: tuple[str, ...], targets: tuple[str, ...], sessions: tuple[str, ...], rate: float, reference: str | None,
+           quick: bool, json_: bool, document: str | None) -> None:
     """Attack a target in a network of its own and measure what its peers notice.
 
     A whole run takes 12 minutes at most, a quick one 3.
@@ -107,7 +126,7 @@ def attack(kinds, targets, sessions, rate: float, reference: str | None, quick: 
                                 sessions or attacks.SESSIONS))
     number = itertools.count(1)
 
-    def say(cell) -> None:
+    def say(cell: "Cell") -> None:
         click.echo(f"{next(number)}/{len(chosen)} {cell.implementation}, {cell.kind}, session {cell.session}"
                    + (f": {cell.error}" if cell.error else ""), err=True)
 
@@ -127,14 +146,14 @@ def _sites(count: int, implementation: str, run: str | None) -> None:
             Sites(count, implementation) as made, _web(made.internet, directory):
         places = []
         for site in made.sites:
-            places.append((site.host, f"{site.address}, a LAN host"))
-            places.append((site.router, f"LAN {site.lan}, WAN {site.home.address}; try: wg show"))
-        places.append((made.internet, "the Internet; capture a site's wire there: tcpdump -ni to-a"))
+            places.append(_Place.of(site.host, f"{site.address}, a LAN host"))
+            places.append(_Place.of(site.router, f"LAN {site.lan}, WAN {site.home.address}; try: wg show"))
+        places.append(_Place.of(made.internet, "the Internet; capture a site's wire there: tcpdump -ni to-a"))
         _stay(places, made.sites[0].host, made.sites[1].address, run)
 
 
 @contextmanager
-def _cleaned():
+def _cleaned() -> Iterator[None]:
     """Ends quietly on Ctrl-C and SIGTERM, when everything is gone."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
@@ -148,7 +167,7 @@ def _cleaned():
 
 
 @contextmanager
-def _web(internet, directory: str):
+def _web(internet: "Netns", directory: str) -> Iterator[None]:
     from wgpy.lab.internet import WEB
     from wgpy.lab.traffic import file_server
     pages = Path(directory, "pages")
@@ -158,16 +177,15 @@ def _web(internet, directory: str):
         yield
 
 
-def _stay(places: list, first, there: str, run: str | None) -> None:
+def _stay(places: Sequence[_Place], first: "Netns", there: str, run: str | None) -> None:
     """Runs the command, or says how to look around and waits for the end."""
     from wgpy.lab.internet import WEB
     if run is not None:
         argv = ("env", f"THERE={there}", f"WEB={WEB}", "sh", "-c", run)
         sys.exit(first.popen(*argv).wait())
     for place in places:
-        name, pid, what = place if len(place) == 3 else (place[0].name, place[0].pid, place[1])
-        enter = f"nsenter --net=/proc/{pid}/ns/net" + (f" --mount=/proc/{pid}/ns/mnt" if len(place) == 2 else "")
-        click.echo(f"{name:<10} {what}\n{'':<10} {enter} {shlex.quote(os.environ.get('SHELL', 'sh'))}")
+        enter = f"nsenter --net=/proc/{place.pid}/ns/net" + (f" --mount=/proc/{place.pid}/ns/mnt" if place.mounts else "")
+        click.echo(f"{place.name:<10} {place.what}\n{'':<10} {enter} {shlex.quote(os.environ.get('SHELL', 'sh'))}")
     click.echo(f"\nIn {first.name}: ping {there}; curl http://{WEB}/      Ctrl-C ends it all.")
     sys.stdout.flush()
     while True:

@@ -3,7 +3,10 @@
 import errno
 import os
 import socket
+from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
+from typing import Any, Protocol
 
 from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
@@ -27,10 +30,18 @@ def family(text: str) -> int:
     return socket.AF_INET6 if ":" in text else socket.AF_INET
 
 
+class _Message(Protocol):
+    """Of rtnetlink, as pyroute2 gives it: fields of the header, and attributes, None for one that is not there."""
+
+    def __getitem__(self, field: str) -> int: ...
+
+    def get_attr(self, name: str) -> Any: ...
+
+
 class Host:
     """One namespace. Methods raise HostError that says what was tried."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self._ip = IPRoute()
 
     def close(self) -> None:
@@ -39,8 +50,14 @@ class Host:
 
     def index(self, name: str) -> int | None:
         """None when there is no such interface."""
-        found = self._ip.link_lookup(ifname=name)
+        found: list[int] = self._ip.link_lookup(ifname=name)
         return found[0] if found else None
+
+    def _there(self, name: str) -> int:
+        index = self.index(name)
+        if index is None:
+            raise HostError(f"{name}: the interface is gone")
+        return index
 
     def delete_link(self, name: str) -> None:
         """No-op when there is no such interface."""
@@ -51,27 +68,30 @@ class Host:
     def add_address(self, name: str, address: str) -> None:
         """"address/cidr", host bits kept."""
         host, _, cidr = address.partition("/")
-        self._do(f"address {address}", self._ip.addr, "add", index=self.index(name), address=host,
+        self._do(f"address {address}", self._ip.addr, "add", index=self._there(name), address=host,
                  prefixlen=int(cidr), family=family(host))
 
     def addresses(self, name: str, *, of_the_link: bool = False) -> list[str]:
         """Global addresses of the interface, as "address/cidr"; link-local ones if wanted."""
         return [f"{a.get_attr('IFA_ADDRESS')}/{a['prefixlen']}"
-                for a in self._ip.get_addr(index=self.index(name)) if of_the_link or a["scope"] != _SCOPE_LINK]
+                for a in self._ip.get_addr(index=self._there(name)) if of_the_link or a["scope"] != _SCOPE_LINK]
 
     def bring_up(self, name: str, mtu: int) -> None:
         """`mtu` in bytes."""
-        self._do(f"MTU {mtu}", self._ip.link, "set", index=self.index(name), mtu=mtu, state="up")
+        self._do(f"MTU {mtu}", self._ip.link, "set", index=self._there(name), mtu=mtu, state="up")
 
     def mtu(self, name: str) -> int:
-        """Bytes, of an interface that exists."""
-        return self._ip.get_links(self.index(name))[0].get_attr("IFLA_MTU")
+        """Bytes."""
+        return self._mtu_of(self._there(name))
+
+    def _mtu_of(self, index: int) -> int:
+        return int(self._ip.get_links(index)[0].get_attr("IFLA_MTU"))
 
     def tunnel_mtu(self, endpoints: list[str], overhead: int = TRANSPORT_OVERHEAD) -> int:
         """The smallest MTU on the way to an endpoint, else of the default route, else
         1500, less headers and `overhead`, that of a transport message (wg-quick(8) since 2025)."""
-        found = [self._route_mtu(lambda h=host: self._ip.route("get", dst=h.partition("%")[0],
-                                                              family=family(h))) for host in endpoints]
+        found = [self._route_mtu(partial(self._ip.route, "get", dst=host.partition("%")[0], family=family(host)))
+                 for host in endpoints]
         if not any(found):
             found = [self._route_mtu(lambda: self._ip.get_default_routes(socket.AF_INET, table=_MAIN_TABLE))]
         return (min((mtu for mtu in found if mtu), default=1500)) - UDP_OVER_IPV6 - overhead
@@ -81,11 +101,11 @@ class Host:
         try:
             (route,) = self._ip.route("get", dst=address, family=family(address), **({"mark": mark} if mark else {}))
             device = route.get_attr("RTA_OIF")
-            return self._ip.get_links(device)[0].get_attr("IFLA_IFNAME") if device else None
+            return str(self._ip.get_links(device)[0].get_attr("IFLA_IFNAME")) if device else None
         except (NetlinkError, ValueError):
             return None
 
-    def _route_mtu(self, look) -> int:
+    def _route_mtu(self, look: Callable[[], Iterable[_Message]]) -> int:
         try:
             routes = list(look())
         except NetlinkError:  # unreachable: says nothing about the MTU
@@ -95,20 +115,20 @@ class Host:
             mtu = metrics.get_attr("RTAX_MTU") if metrics else None
             device = route.get_attr("RTA_OIF")
             if mtu or device:
-                return mtu or self._ip.get_links(device)[0].get_attr("IFLA_MTU")
+                return int(mtu) if mtu else self._mtu_of(device)
         return 0
 
     def add_route(self, name: str, prefix: Prefix, table: int = _MAIN_TABLE) -> None:
         """Without a next hop the scope is the link (IPv4), or nothing could be routed via it."""
         text = prefix_text(prefix)
         v4 = len(prefix.address) == 4
-        self._do(f"route {text}", self._ip.route, "add", dst=text, oif=self.index(name), family=family(text),
+        self._do(f"route {text}", self._ip.route, "add", dst=text, oif=self._there(name), family=family(text),
                  table=table or _MAIN_TABLE, proto=_PROTO_BOOT, scope=_SCOPE_LINK if v4 else _SCOPE_UNIVERSE)
 
     def covered(self, name: str, prefix: Prefix) -> bool:
         """Whether the main table has a route through the interface that holds all of it."""
         af = socket.AF_INET if len(prefix.address) == 4 else socket.AF_INET6
-        for route in self._routes(af, oif=self.index(name), table=_MAIN_TABLE):
+        for route in self._routes(af, oif=self._there(name), table=_MAIN_TABLE):
             cidr, dst = route["dst_len"], route.get_attr("RTA_DST")
             have = socket.inet_pton(af, dst) if dst else bytes(len(prefix.address))
             if cidr <= prefix.cidr and _cut(have, cidr) == _cut(prefix.address, cidr):
@@ -158,14 +178,14 @@ class Host:
         return (self.index(name) is None and any(self._routes(af, table=table))
                 and sum(family == af for family, _ in self.rules_of(table)) < 2)
 
-    def _routes(self, af: int, **match) -> list:
+    def _routes(self, af: int, **match: int) -> list[_Message]:
         return self._dump("routes", self._ip.get_routes, af, match)
 
-    def _rules(self, af: int) -> list:
+    def _rules(self, af: int) -> list[_Message]:
         return self._dump("rules", self._ip.get_rules, af, {})
 
     @staticmethod
-    def _dump(what: str, call, af: int, match: dict) -> list:
+    def _dump(what: str, call: Callable[..., Iterable[_Message]], af: int, match: dict[str, int]) -> list[_Message]:
         """Of one family, of which a kernel without it has none: it answers with an error, or
         with the other family's."""
         try:
@@ -176,23 +196,23 @@ class Host:
             raise HostError(f"{what}: {os.strerror(e.code)}{_hint(e.code, af)}") from None
 
     @staticmethod
-    def _is_ours(rule, table: int) -> bool:
-        return rule.get_attr("FRA_TABLE") == table and rule.get_attr("FRA_FWMARK") == table
+    def _is_ours(rule: _Message, table: int) -> bool:
+        return bool(rule.get_attr("FRA_TABLE") == table and rule.get_attr("FRA_FWMARK") == table)
 
     @staticmethod
-    def _priority(rule) -> int:
-        return rule.get_attr("FRA_PRIORITY") or 0
+    def _priority(rule: _Message) -> int:
+        return int(rule.get_attr("FRA_PRIORITY") or 0)
 
     @staticmethod
-    def _do(what: str, call, *args, **kwargs):
+    def _do(what: str, call: Callable[..., object], command: str, **message: int | str) -> None:
         try:
-            return call(*args, **kwargs)
+            call(command, **message)
         except (NetlinkError, OSError) as e:
             code = e.code if isinstance(e, NetlinkError) else e.errno
-            raise HostError(f"{what}: {os.strerror(code or errno.EIO)}{_hint(code, kwargs.get('family'))}") from None
+            raise HostError(f"{what}: {os.strerror(code or errno.EIO)}{_hint(code, message.get('family'))}") from None
 
 
-def _hint(code: int | None, af: int | None) -> str:
+def _hint(code: int | None, af: int | str | None) -> str:
     """EACCES is what the kernel answers for IPv6 on an interface where that is disabled."""
     if af == socket.AF_INET6 and code in (errno.EACCES, *_NO_FAMILY):
         return (" (IPv6 is disabled here: sysctl net.ipv6.conf.*.disable_ipv6)"

@@ -4,6 +4,7 @@ import json
 import sys
 import time
 from collections.abc import Callable
+from typing import IO, Any
 
 import click
 
@@ -60,7 +61,7 @@ def status(name: str | None, json_: bool, via: str | None) -> None:
             click.echo(line)
 
 
-def _all() -> dict[str, dict]:
+def _all() -> dict[str, dict[str, Any]]:
     found = {}
     for each in state.left():
         try:
@@ -72,7 +73,7 @@ def _all() -> dict[str, dict]:
     return found
 
 
-def _in_a_line(name: str, facts: dict) -> str:
+def _in_a_line(name: str, facts: dict[str, Any]) -> str:
     from wgpy.admin import lines
     from wgpy.admin.faults import in_short
     if "error" in facts:
@@ -93,7 +94,7 @@ def top(name: str | None, once: bool, interval: float) -> None:
     live(first, lambda: state.document(first["node"]), once, interval)
 
 
-def live(first: dict, look: Callable[[], dict], once: bool, interval: float) -> None:
+def live(first: dict[str, Any], look: Callable[[], dict[str, Any]], once: bool, interval: float) -> None:
     """The view of wgpy.admin.top of status documents, of which `look()` gives the newest, until Ctrl-C."""
     from rich.console import Console
     from rich.live import Live
@@ -124,7 +125,7 @@ def live(first: dict, look: Callable[[], dict], once: bool, interval: float) -> 
 @click.option("--remote", type=click.File("rb"), help="`wgpy node status --json` of the site's node.")
 @as_json
 @via.option
-def why(site: str, name: str | None, seconds: float, remote, json_: bool, via: str | None) -> None:
+def why(site: str, name: str | None, seconds: float, remote: IO[bytes] | None, json_: bool, via: str | None) -> None:
     """Explain from the counters why the SITE does not come up."""
     from wgpy.cli import why as reasons
     reasons.tell(reasons.of_site(site, name, seconds, remote, via), json_)

@@ -5,13 +5,14 @@ import json
 import os
 import socket
 from pathlib import Path
+from typing import Any
 
 from wgpy.errors import HostError
 
 _TIMEOUT = 60.0  # s; a change of passphrase takes its time, and large firewalls do
 
 
-def ask(node: str, via: str | None = None, **request) -> dict:
+def ask(node: str, via: str | None = None, **request: str) -> dict[str, Any]:
     """One request to the crypto room of a running node, or at the console `via`. HostError with what it
     said."""
     if via is not None:
@@ -30,10 +31,12 @@ def ask(node: str, via: str | None = None, **request) -> dict:
                 pass  # turned away; the answer says so
             while not answer.endswith(b"\n\n") and (data := s.recv(65536)):
                 answer += data
-        said = json.loads(answer or b"{}")
+        said: object = json.loads(answer or b"{}")
+        if not isinstance(said, dict):
+            raise ValueError
     except (FileNotFoundError, ConnectionRefusedError):
         raise no_such(node) from None
-    except (OSError, ValueError) as e:
+    except (OSError, ValueError, RecursionError) as e:
         raise HostError(f"{node}: {getattr(e, 'strerror', None) or 'no answer'}") from None
     if said.get("errno") == errno.EACCES:
         raise HostError(f"{node}: only root and the group wgpy-admin may do that")
@@ -69,7 +72,7 @@ def is_up(node: str) -> bool:
         return True
 
 
-def document(node: str | None, via: str | None = None) -> dict:
+def document(node: str | None, via: str | None = None) -> dict[str, Any]:
     """The status of a node, or of the only one that is up, with the firewalls' counters
     where we may read them; or of the one whose console is `via`. HostError."""
     if via is not None:
@@ -93,7 +96,7 @@ def document(node: str | None, via: str | None = None) -> dict:
     return found
 
 
-def _said(node: str) -> dict:
+def _said(node: str) -> dict[str, Any]:
     from wgpy.node.keeper import run_dir
     from wgpy.node.life import status
     if not is_up(node):
@@ -101,7 +104,8 @@ def _said(node: str) -> dict:
     try:
         return status(node)
     except PermissionError:  # as in is_up()
-        return json.loads((run_dir(node) / "status.json").read_text())
+        document: dict[str, Any] = json.loads((run_dir(node) / "status.json").read_text())
+        return document
 
 
 def trail_of(node_or_file: str) -> list[Path]:

@@ -15,7 +15,7 @@ from wgpy.admin.uapi_server import socket_path
 from wgpy.cli import client, guard, net, tunnel_file
 from wgpy.cli.hooks import Hooks
 from wgpy.cli.interrupt import Signals
-from wgpy.cli.record import Done, Record, alone, marks, recorded_file
+from wgpy.cli.record import Record, alone, marks, recorded_file
 from wgpy.config import ini
 from wgpy.config.model import NO_KEY, DeviceState, Prefix, SetRequest, SuiteFile, TunnelFile, as_request
 from wgpy.config.values import prefix_text
@@ -79,7 +79,7 @@ class Up:
             self.say(f"address {address}")
             host.add_address(name, address)
         endpoints = [p.endpoint.host for p in client.get(name).peers if p.endpoint]
-        mtu = file.mtu or host.tunnel_mtu(endpoints, client.look(name).metrics["overhead"])
+        mtu = file.mtu or host.tunnel_mtu(endpoints, int(client.look(name).metrics["overhead"]))
         self.say(f"mtu {mtu}, up")
         host.bring_up(name, mtu)
         wait_listening(name)
@@ -96,18 +96,19 @@ class Up:
             return
         self.say(f"dns {' '.join(file.dns + file.search)}")
         guard.need_resolvconf()
-        record.note(dns=guard.resolvconf_name(self.name))
-        guard.set_dns(record.done.dns, file.dns, file.search)
+        known = guard.resolvconf_name(self.name)
+        record.note(dns=known)
+        guard.set_dns(known, file.dns, file.search)
 
     def _routes(self, table: int | str, record: Record, signals: Signals) -> None:
         for p in routes(client.get(self.name)):
             signals.check()
-            if table == "auto" and p.cidr == 0:
-                with alone():
-                    self._default(p, record)
-            elif table != "auto":
+            if isinstance(table, int):
                 self.say(f"route {prefix_text(p)} table {table}")
                 self._host.add_route(self.name, p, table)
+            elif p.cidr == 0:
+                with alone():
+                    self._default(p, record)
             elif not self._host.covered(self.name, p):
                 self.say(f"route {prefix_text(p)}")
                 self._host.add_route(self.name, p)
@@ -119,13 +120,13 @@ class Up:
             mark = host.free_table(marks())
             configure(name, SetRequest(fwmark=mark))
         self.say(f"default route {prefix_text(p)} table {mark}")
-        if not record.done.firewall:
+        if not record.so_far.firewall:
             guard.unguard(name)
         record.note(mark=mark, firewall=True)
         guard.guard(name, v6, mark, host.addresses(name, of_the_link=True))
         af = socket.AF_INET6 if v6 else socket.AF_INET
         place = host.place_for_rules(af)
-        record.note(rules=(*record.done.rules, (int(af), place)))
+        record.note(rules=(*record.so_far.rules, (int(af), place)))
         host.add_rules(af, mark, place)
         host.add_route(name, p, mark)
 
@@ -148,19 +149,23 @@ def undo(name: str, host: net.Host, record: Record) -> list[str]:
     recorded; the errors in words, none when all is undone."""
     errors: list[str] = []
 
-    def step(action: Callable[[], None], **gone) -> None:
+    def step(action: Callable[[], None], **gone: object) -> None:
         try:
             action()
             record.note(**gone)
         except (WgpyError, OSError) as e:
             errors.append(str(e))
 
-    done = record.done or Done()
+    def delete_rules() -> None:
+        for af, place in done.rules:
+            if not host.is_others(name, af, done.mark):
+                host.delete_rules(af, done.mark, place)
+
+    done = record.so_far
     if done.dns:
         step(lambda: guard.unset_dns(done.dns), dns="")
     if done.rules:
-        step(lambda: [host.delete_rules(af, done.mark, place) for af, place in done.rules
-                      if not host.is_others(name, af, done.mark)], rules=())
+        step(delete_rules, rules=())
     if done.firewall:
         step(lambda: guard.unguard(name), firewall=False)
     if done.link:
@@ -175,9 +180,7 @@ class Down:
     its hooks and SaveConfig, and may be broken or gone."""
 
     def __init__(self, target: str, say: Callable[[str], None], out: int | None = None):
-        name = tunnel_file.interface_of(target)
-        if name is None:
-            tunnel_file.locate(target)  # raises, and says why
+        name = tunnel_file.interface_of(target) or tunnel_file.locate(target)[0]  # which raises then, and says why
         self.name, self.say, self._out = name, say, out
         self._target, self._host = target, net.Host()
 
@@ -228,7 +231,7 @@ class Down:
 
     def _file(self, record: Record) -> tuple[TunnelFile, Path | None, bool]:
         """(what the file says, where it is, whether it is broken)."""
-        done = record.done or Done()
+        done = record.so_far
         recorded = TunnelFile(SetRequest(), pre_down=done.pre_down, post_down=done.post_down)
         errors: list[ConfigError] = []
         try:
@@ -284,11 +287,11 @@ def configure(name: str, request: SetRequest) -> None:
         client.set(name, request)
     except OSError as e:
         if e.errno == errno.EADDRINUSE and request.listen_port:
-            raise HostError(f"{name}: UDP port {request.listen_port}: {os.strerror(e.errno)}") from None
+            raise HostError(f"{name}: UDP port {request.listen_port}: {client.refusal(e)}") from None
         if e.errno == errno.ENOSPC:
             raise HostError(f"{name}: more peers or allowed IPs than the daemon takes: "
                             "start it with a greater WGPY_MAX_PEERS") from None
-        raise HostError(f"{name}: the daemon refuses the configuration: {os.strerror(e.errno)}") from None
+        raise HostError(f"{name}: the daemon refuses the configuration: {client.refusal(e)}") from None
 
 
 def wait_listening(name: str) -> None:

@@ -8,6 +8,7 @@ tunnel at a time. Its name is the interface's, so two tunnels never share one.
 import fcntl
 import json
 import os
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -69,14 +70,19 @@ class Record:
         os.close(self._fd)
         return False
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, *_: object) -> None:
         if self.done is None:
             self._path.unlink(missing_ok=True)
         os.close(self._fd)
 
-    def note(self, **facts) -> None:
-        """Writes down what is about to be done, or is undone."""
-        self.done = Done(**{**asdict(self.done or Done()), **facts})
+    @property
+    def so_far(self) -> Done:
+        """`done`, and nothing to undo where nobody is known to have brought it up."""
+        return self.done or Done()
+
+    def note(self, **facts: object) -> None:
+        """Writes down what is about to be done, or is undone: fields of Done."""
+        self.done = Done(**{**asdict(self.so_far), **facts})
         data = json.dumps(asdict(self.done)).encode()
         os.pwrite(self._fd, data, 0)
         os.ftruncate(self._fd, len(data))
@@ -87,7 +93,7 @@ class Record:
 
 
 @contextmanager
-def alone():
+def alone() -> Iterator[None]:
     """Inside, no other `up` of this host chooses a mark, a table or a place for rules."""
     fd = os.open(DIRECTORY, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:

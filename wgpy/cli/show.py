@@ -1,14 +1,18 @@
 """What `wgpy show` says: for people, for scripts, and as a file."""
 
 import time
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from wgpy.cli.client import Found
 from wgpy.config.model import NO_KEY, DeviceState, PeerState
 from wgpy.config.values import endpoint_text, prefix_text, to_base64
 from wgpy.drops import DELIVERED
 
+_Metrics = Mapping[str, int | str]  # as Found has them
 
-def as_json(found: Found) -> dict:
+
+def as_json(found: Found) -> dict[str, Any]:
     """Keys other than public ones are left out; of a daemon that is not ours, the counters."""
     state, metrics = found.state, found.metrics
     if found.error is not None:
@@ -25,9 +29,9 @@ def as_json(found: Found) -> dict:
     }
 
 
-def not_listening(metrics: dict) -> str | None:
+def not_listening(metrics: _Metrics) -> str | None:
     """Why the tunnel has no sockets; None while it has, and for a daemon that is not ours."""
-    return None if metrics.get("up", 1) else metrics.get("not_listening", "the interface is down")
+    return None if metrics.get("up", 1) else str(metrics.get("not_listening", "the interface is down"))
 
 
 def public_key(state: DeviceState) -> str | None:
@@ -40,7 +44,7 @@ def public_key(state: DeviceState) -> str | None:
     return to_base64(public(state.private_key))
 
 
-def _peer_json(p: PeerState) -> dict:
+def _peer_json(p: PeerState) -> dict[str, Any]:
     return {
         "preshared_key": p.preshared_key != NO_KEY,
         "endpoint": endpoint_text(p.endpoint) if p.endpoint else None,
@@ -50,11 +54,11 @@ def _peer_json(p: PeerState) -> dict:
     }
 
 
-def _part(metrics: dict, start: str) -> dict:
+def _part(metrics: _Metrics, start: str) -> dict[str, int | str]:
     return {k.removeprefix(start): v for k, v in metrics.items() if k.startswith(start)}
 
 
-def lines(name: str, found: Found, now: float | None = None):
+def lines(name: str, found: Found, now: float | None = None) -> Iterator[tuple[int, str, str]]:
     """(indent, label, value) for a person."""
     state, metrics = found.state, found.metrics
     yield 0, "interface", name
@@ -89,7 +93,7 @@ def lines(name: str, found: Found, now: float | None = None):
         yield from _peer_lines(p, time.time() if now is None else now)
 
 
-def _peer_lines(p: PeerState, now: float):
+def _peer_lines(p: PeerState, now: float) -> Iterator[tuple[int, str, str]]:
     yield 0, "", ""
     yield 0, "peer", to_base64(p.public_key)
     if p.preshared_key != NO_KEY:

@@ -4,10 +4,14 @@ import json
 import os
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from wgpy.errors import ConfigError, HostError
+
+if TYPE_CHECKING:
+    from wgpy.config.site_model import Site
 
 as_json = click.option("--json", "json_", is_flag=True, help="Machine-readable output.")
 
@@ -167,7 +171,7 @@ def show(file: str, json_: bool) -> None:
     click.echo(sealing.block_for_others(parsed, key))
 
 
-def _checked(file: str) -> tuple:
+def _checked(file: str) -> "tuple[Site | None, list[ConfigError], list[str]]":
     """(site or None, errors, warnings), with the suite's opinion and nft's where they can be asked."""
     from wgpy.config.site import MAX_FILE, parse_bytes, text_of
     from wgpy.isolate.library import read_site
@@ -177,6 +181,7 @@ def _checked(file: str) -> tuple:
         parsed, errors, warnings, _ = read_site(data, file)
     except HostError as e:
         parsed, errors, warnings = parse_bytes(data, file)
+        assert parsed is not None and parsed.suite is not None  # or there were no library to refuse
         if os.path.exists(parsed.suite.library):
             errors = [_of_suite(str(e), text_of(data), file)]
         else:
@@ -194,7 +199,7 @@ def _of_suite(message: str, text: str, file: str) -> ConfigError:
     return report.errors[0]
 
 
-def _refused_by_nft(parsed, text: str, file: str) -> list:
+def _refused_by_nft(parsed: "Site", text: str, file: str) -> list[ConfigError]:
     """Only nft knows whether the additions of [firewall] mean anything."""
     from wgpy.config.site_text import Report
     from wgpy.firewall.check import refused

@@ -4,10 +4,15 @@ import json
 import sys
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from wgpy.cli.site import as_json
+
+if TYPE_CHECKING:
+    from wgpy.conformance.checks import Report
+    from wgpy.conformance.runner import Result
 
 _COLOURS = {"passed": "green", "noted": "yellow", "failed": "red", "not examined": "yellow"}
 
@@ -45,7 +50,7 @@ def check(library: Path, only: tuple[str, ...], json_: bool) -> None:
         sys.exit(1)
 
 
-def _tell(result) -> None:
+def _tell(result: "Result") -> None:
     click.echo(f"{click.style(f'{result.verdict:<12}', fg=_COLOURS[result.verdict])} {result.name:<12} {result.about}")
     for line in result.lines:
         click.echo(f"{'':<26}{line}")
@@ -56,9 +61,9 @@ def _tell(result) -> None:
             click.echo(f"{'':<26}{what}: |t| {number:.1f}")
 
 
-def _conclude(report) -> None:
+def _conclude(report: "Report") -> None:
     from wgpy.conformance import checks
-    speeds = next((r.figures for r in report.results if r.name == "speed"), {})
+    speeds: dict[str, float] = next((r.figures for r in report.results if r.name == "speed"), {})
     if speeds:
         click.echo(f"\n{'speed':<34}{'this suite':>12}{'WireGuard':>12}")
     for what, number in speeds.items():

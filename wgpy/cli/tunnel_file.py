@@ -118,11 +118,11 @@ def _lookup(endpoint: HostPort, source: str, line: int | None, say: Callable[[st
 def _ask(endpoint: HostPort, signals: Signals) -> str:
     """getaddrinfo(3), in a thread that may be left behind, so that a signal need not wait
     for a name server that says nothing."""
-    answer: list = []
+    answer: list[str | Exception] = []
 
     def ask() -> None:
         try:
-            answer.append(socket.getaddrinfo(endpoint.host, endpoint.port, type=socket.SOCK_DGRAM)[0][4][0])
+            answer.append(str(socket.getaddrinfo(endpoint.host, endpoint.port, type=socket.SOCK_DGRAM)[0][4][0]))
         except (OSError, UnicodeError) as e:
             answer.append(e)
 
@@ -130,6 +130,7 @@ def _ask(endpoint: HostPort, signals: Signals) -> str:
     thread.start()
     with signals.waiting():
         thread.join()
-    if isinstance(answer[0], Exception):
-        raise answer[0]
-    return answer[0]
+    (found,) = answer
+    if isinstance(found, Exception):
+        raise found
+    return found

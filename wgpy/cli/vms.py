@@ -11,6 +11,7 @@ import tty
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -75,7 +76,7 @@ def status(node_or_file: str, json_: bool) -> None:
         click.echo(line)
 
 
-def _of_crypto(found: dict) -> dict:
+def _of_crypto(found: dict[str, Any]) -> dict[str, Any]:
     """Its status document. HostError when it does not give one."""
     from wgpy.cli import node_state
     from wgpy.vms import life
@@ -86,7 +87,7 @@ def _of_crypto(found: dict) -> dict:
     return node_state.document(found["node"], str(life.directory(found["node"]) / SOCKET))
 
 
-def lines(found: dict) -> Iterator[str]:
+def lines(found: dict[str, Any]) -> Iterator[str]:
     """Of a status document with crypto's own, for a person."""
     from wgpy.admin.lines import of_node
     yield (f"{found['node']}: {'up' if found['up'] else 'not up'}, {found['mode']}, {found['accelerator'].upper()}, "
@@ -114,13 +115,13 @@ def top(node_or_file: str, once: bool, interval: float) -> None:
     from wgpy.vms import life
     name = life.node_of(node_or_file)
 
-    def look() -> dict:
+    def look() -> dict[str, Any]:
         found = life.status(name)
         return joined(found, _of_crypto(found))
     live(look(), look, once, interval)
 
 
-def joined(found: dict, crypto: dict) -> dict:
+def joined(found: dict[str, Any], crypto: dict[str, Any]) -> dict[str, Any]:
     """One document of guests, as a supervisor of processes writes it: what crypto says of itself, what it
     heard of its neighbours' lanes (docs/control-lanes.md), and of each guest whether it runs."""
     lanes = crypto["rooms"]["crypto"]["status"].get("lanes", {})
@@ -129,7 +130,7 @@ def joined(found: dict, crypto: dict) -> dict:
     return crypto | {"rooms": rooms, "up": found["up"], "pid": found["pid"]}
 
 
-def _counted(counters: Sequence[int]) -> dict:
+def _counted(counters: Sequence[int]) -> dict[str, Any]:
     if len(counters) < 5:
         return {}
     packets_in, packets_out, bytes_in, bytes_out, dropped = counters[:5]
@@ -167,7 +168,8 @@ def connect(path: Path) -> None:
             s.sendall(bytes([ANEW]))  # the guest cannot see that somebody came
         open_input = True
         while True:
-            ready, _, _ = select.select([s, *([0] if open_input else [])], [], [], None if open_input else 1.0)
+            watched: list[socket.socket | int] = [s, 0] if open_input else [s]
+            ready, _, _ = select.select(watched, [], [], None if open_input else 1.0)
             if s in ready:
                 if not (data := s.recv(65536)):
                     raise HostError("the guest has ended")

@@ -2,13 +2,17 @@
 
 import json
 import time
+from typing import IO, TYPE_CHECKING, Any
 
 import click
 
 from wgpy.errors import HostError
 
+if TYPE_CHECKING:
+    from wgpy.admin.why import Finding
 
-def of_tunnel(name: str, seconds: float) -> list:
+
+def of_tunnel(name: str, seconds: float) -> "list[Finding]":
     """From what its daemon counts, in `seconds` or since its start, and the host's routes.
     WgpyError, OSError."""
     from wgpy.admin.why_tunnel import explain, host_of
@@ -29,7 +33,7 @@ def of_tunnel(name: str, seconds: float) -> list:
     return explain(name, after, routes, before, now=time.time())
 
 
-def of_site(site: str, node: str | None, seconds: float, remote, via: str | None = None) -> list:
+def of_site(site: str, node: str | None, seconds: float, remote: IO[bytes] | None, via: str | None = None) -> "list[Finding]":
     """From what its node counts, or who is at the console `via`; `remote`: a file with the status of the site's own. WgpyError."""
     from wgpy.admin.why import explain
     from wgpy.cli.node_state import document
@@ -40,7 +44,7 @@ def of_site(site: str, node: str | None, seconds: float, remote, via: str | None
     return explain(after, site, before, remote=_status_in(remote) if remote else None, now=time.time())
 
 
-def _status_in(file) -> dict:
+def _status_in(file: IO[bytes]) -> dict[str, Any]:
     try:
         found = json.loads(file.read(64 << 20))
         if isinstance(found, dict) and "rooms" not in found and len(found) == 1:
@@ -52,7 +56,7 @@ def _status_in(file) -> dict:
         raise HostError(f"{file.name}: no status of one node") from None
 
 
-def tell(found: list, json_: bool) -> None:
+def tell(found: "list[Finding]", json_: bool) -> None:
     """As text with evidence and remedy, or as a JSON array."""
     if json_:
         click.echo(json.dumps([f.as_json() for f in found], indent=2))
