@@ -8,11 +8,12 @@ about. A file describes the whole tunnel: what it leaves out is cleared, as `wg 
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple, TypedDict, cast
+from typing import TypedDict, cast
 
 from wgpy.config import values
+from wgpy.config.ini_keys import HOOKS, MAY_BE_EMPTY, QUICK, SECTIONS, SUITE, WG, Allowed
 from wgpy.config.model import NO_KEY, WIREGUARD_KEYS, HostPort, KeySizes, PeerChange, PrefixChange, SetRequest, SuiteFile, TunnelFile
 from wgpy.errors import ConfigError
 
@@ -29,136 +30,8 @@ def decode(data: bytes, source: str) -> str:
     return data.removeprefix(b"\xef\xbb\xbf").decode("utf-8", "surrogateescape")
 
 
-def _items(text: str) -> list[str]:
-    return [item for item in re.split(r"[,\s]+", text) if item]
-
-
-def _port(text: str) -> int:
-    if re.fullmatch(r"[A-Za-z][A-Za-z0-9-]*", text):
-        raise ValueError(f"{values.quoted(text)} is not a number from 0 to 65535 (names of services are not looked up)")
-    return values.number(text, 0, 65535)
-
-
-def _fwmark(text: str) -> int:
-    if text.lower() == "off":
-        return 0
-    if re.fullmatch(r"0[xX][0-9a-fA-F]{1,16}", text):
-        text = str(int(text, 16))
-    return values.number(text, 0, 2**32 - 1)
-
-
-def _keepalive(text: str) -> int:
-    return 0 if text.lower() == "off" else values.number(text, 0, 65535)
-
-
-def _ip_number(text: str, low: int, high: int) -> int:
-    """A number as ip(8) reads it, hexadecimal too; octal is refused, for nobody means it."""
-    if re.fullmatch(r"0[xX][0-9a-fA-F]{1,16}", text):
-        text = str(int(text, 16))
-    if len(text) > 1 and text.startswith("0"):
-        raise ValueError(f"{values.quoted(text)}: a leading zero is octal for ip(8): write it without")
-    return values.number(text, low, high)
-
-
-def _mtu(text: str) -> int | None:
-    return _ip_number(text, 68, 65535) if text else None
-
-
-def _table(text: str) -> int | str:
-    """auto, off, a number or a name, which the host knows."""
-    if text.lower() in ("", "auto", "off"):
-        return text.lower() or "auto"
-    if text[0].isdecimal():
-        return _ip_number(text, 0, 2**32 - 1)
-    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_.-]{0,63}", text):
-        raise ValueError(f"{values.quoted(text)} is not auto, off, a table number or a table's name")
-    return text
-
-
-def _bool(text: str) -> bool:
-    if text.lower() not in ("true", "false"):
-        raise ValueError(f"{values.quoted(text)} is neither true nor false")
-    return text.lower() == "true"
-
-
-class _Allowed(NamedTuple):
-    changes: list[PrefixChange]
-    signed: bool  # some of them: the list is then none to replace what there is
-
-
-def _allowed(text: str) -> _Allowed:
-    items = [_allowed_item(item) for item in text.split(",") if item]
-    return _Allowed([change for _, change in items], any(sign for sign, _ in items))
-
-
-def _allowed_item(text: str) -> tuple[str, PrefixChange]:
-    """(sign, change); the signs are those of wg(8) since 2025."""
-    sign = text[0] if text[0] in "+-" else ""
-    if re.fullmatch(r"[0-9.]+/[0-9]+\.[0-9.]+", text[len(sign):]):
-        raise ValueError(f"{values.quoted(text)}: no netmask here: write the number of bits")
-    return sign, PrefixChange(values.prefix(text[len(sign):]), sign == "-")
-
-
-def _addresses(text: str) -> list[str]:
-    return [values.interface_address(item) for item in _items(text)]
-
-
-def _hook(text: str) -> list[str]:
-    """An empty hook does nothing; bash(1) cannot be given a zero byte."""
-    if "\0" in text:
-        raise ValueError("has a zero byte")
-    return [text] if text else []
-
-
-def _dns(text: str) -> list[str]:
-    out = []
-    for item in _items(text):
-        if values.is_numeric(item):
-            item = values.numeric_host(item)
-        elif not re.fullmatch(r"[A-Za-z0-9_.~-]{1,253}", item):
-            raise ValueError(f"{values.quoted(item)} is neither an address nor a domain")
-        out.append(item)
-    return out
-
-
-# lower-case key -> (field, parser); parsers that return a list may be repeated
-_Keys = Mapping[str, tuple[str, Callable[[str], object]]]
-_WG: _Keys = {
-    "privatekey": ("private_key", values.key_base64),
-    "listenport": ("listen_port", _port),
-    "fwmark": ("fwmark", _fwmark),
-}
-_HOOKS: _Keys = {
-    "preup": ("pre_up", _hook),
-    "postup": ("post_up", _hook),
-    "predown": ("pre_down", _hook),
-    "postdown": ("post_down", _hook),
-}
-# ours: wg(8) and wg-quick(8) refuse a file that has them
-_SUITE: _Keys = {
-    "suitelibrary": ("suite_library", values.absolute_path),
-    "suitesha256": ("suite_sha256", values.sha256),
-}
-_QUICK: _Keys = {
-    "address": ("addresses", _addresses),
-    "dns": ("dns", _dns),
-    "mtu": ("mtu", _mtu),
-    "table": ("table", _table),
-    "saveconfig": ("save_config", _bool),
-}
-_PEER: _Keys = {
-    "publickey": ("public_key", values.key_base64),
-    "presharedkey": ("preshared_key", values.key_base64),
-    "allowedips": ("allowed_ips", _allowed),
-    "endpoint": ("endpoint", values.file_endpoint),
-    "persistentkeepalive": ("keepalive", _keepalive),
-}
-_SECTIONS: Mapping[str, _Keys] = {"interface": {**_WG, **_SUITE, **_QUICK, **_HOOKS}, "peer": _PEER}
-_MAY_BE_EMPTY = {"allowedips", *_QUICK, *_HOOKS} - {"saveconfig"}
-
-
 class _WgFields(TypedDict, total=False):
-    """What the parsers of _WG return; so the next ones."""
+    """What the parsers of WG return; so the next ones."""
     private_key: bytes
     listen_port: int
     fwmark: int
@@ -196,7 +69,7 @@ class _Section:
 
 class _Reader:
     """One pass over a file. With `errors` a bad line is noted there and passed over. `sizes`: of keys
-    by the names of _WG and _PEER, None: any."""
+    by the names of WG and PEER, None: any."""
 
     def __init__(self, source: str, errors: list[ConfigError] | None, sizes: Mapping[str, int | None]):
         self.source, self._errors, self._sizes = source, errors, sizes
@@ -223,7 +96,7 @@ class _Reader:
 
     def _open(self, bare: str, line: int) -> bool:
         name = bare[1:-1].lower() if bare.endswith("]") else ""
-        if name not in _SECTIONS:
+        if name not in SECTIONS:
             self.bad(f"{values.quoted(bare)} is neither [Interface] nor [Peer]", line)
             return False
         if name == "interface" and (first := next((s for s in self.sections if s.name == name), None)):
@@ -244,9 +117,9 @@ class _Reader:
                 raise ValueError("no '=' in this line")
             if not self.sections:
                 raise ValueError("before the first section")
-            if key.lower() in _HOOKS:
+            if key.lower() in HOOKS:
                 value = raw.partition("=")[2]
-            elif key.lower() not in (*_QUICK, *_SUITE):
+            elif key.lower() not in (*QUICK, *SUITE):
                 value = value.translate(_UNSPACE)
             self._add(self.sections[-1], key, value.strip(_SPACE), line)
         except ValueError as e:
@@ -255,16 +128,16 @@ class _Reader:
     def _add(self, section: _Section, key: str, text: str, line: int) -> None:
         low = key.lower()
         try:
-            name, parse = _SECTIONS[section.name][low]
+            name, parse = SECTIONS[section.name][low]
         except KeyError:
-            where = next((s for s, keys in _SECTIONS.items() if low in keys), None)
+            where = next((s for s, keys in SECTIONS.items() if low in keys), None)
             raise ValueError(f"belongs into [{where.title()}]" if where else "unknown key") from None
-        if not text and low not in _MAY_BE_EMPTY:
+        if not text and low not in MAY_BE_EMPTY:
             raise ValueError("no value: give one, or take the line out")
-        if low not in _HOOKS:
+        if low not in HOOKS:
             _check_characters(text)
         value = values.key_base64(text, self._sizes[low]) if low in self._sizes else parse(text)
-        if isinstance(value, _Allowed):
+        if isinstance(value, Allowed):
             section.replace = not value.signed
             self._warn_host_bits(text, line)
             value = value.changes
@@ -344,7 +217,7 @@ def _peer(section: _Section, again: bool) -> PeerChange:
 
 
 def _tunnel(interface: _Section, peers: tuple[PeerChange, ...]) -> TunnelFile:
-    mine = {field for field, _ in _WG.values()}
+    mine = {field for field, _ in WG.values()}
     fields: _WgFields = {"private_key": NO_KEY, "listen_port": 0, "fwmark": 0}
     fields.update(cast(_WgFields, {k: v for k, v in interface.fields.items() if k in mine}))
     quick = cast(_QuickFields, {k: v for k, v in interface.fields.items() if k not in mine})

@@ -1,10 +1,18 @@
 """Keypairs of one peer and their rotation, and the replay window: the executable
 specification of what the C plane does."""
 
-from wgpy.constants import REJECT_AFTER_MESSAGES, REJECT_AFTER_TIME
+from wgpy.constants import (
+    KEEPALIVE_TIMEOUT,
+    REJECT_AFTER_MESSAGES,
+    REJECT_AFTER_TIME,
+    REKEY_AFTER_MESSAGES,
+    REKEY_AFTER_TIME,
+    REKEY_TIMEOUT,
+)
 from wgpy.protocol.noise import wipe
 
 WINDOW = 8192 - 64  # RFC 6479: one word of the bitmap is always being reused
+_REKEY_RECEIVE_AGE = REJECT_AFTER_TIME - KEEPALIVE_TIMEOUT - REKEY_TIMEOUT
 
 
 class ReplayWindow:
@@ -50,6 +58,23 @@ class Keypair:
     def can_send(self, now: int) -> bool:
         """Not expired, and Reject-After-Messages is not reached."""
         return not self.expired(now) and self.counter < REJECT_AFTER_MESSAGES
+
+    def raises_rekey_send(self, now: int) -> bool:
+        """Whether a packet sent with it raises REKEY_SEND: every 5 s for as long as the keypair
+        wants a successor (send.c:keep_key_fresh)."""
+        due = self.counter > REKEY_AFTER_MESSAGES or (self.initiator and now >= self.birth + REKEY_AFTER_TIME)
+        if not due or (self.rekey_raised is not None and now - self.rekey_raised < REKEY_TIMEOUT):
+            return False
+        self.rekey_raised = now
+        return True
+
+    def raises_rekey_receive(self, now: int) -> bool:
+        """Whether a packet received with it raises REKEY_RECEIVE: one, in its last seconds
+        (receive.c:keep_key_fresh)."""
+        if self.lastminute_raised or not self.initiator or now < self.birth + _REKEY_RECEIVE_AGE:
+            return False
+        self.lastminute_raised = True
+        return True
 
     def wipe(self) -> None:
         """Overwrites both keys with zeros."""

@@ -15,12 +15,8 @@ from wgpy.constants import (
     ANSWERS,
     DEFAULT_MTU,
     HANDSHAKE_TOS,
-    KEEPALIVE_TIMEOUT,
     PLANE_PEERS,
     PLANE_PREFIXES,
-    REJECT_AFTER_TIME,
-    REKEY_AFTER_MESSAGES,
-    REKEY_AFTER_TIME,
     REKEY_TIMEOUT,
     STAGED_PACKETS,
 )
@@ -33,7 +29,6 @@ from wgpy.protocol.keypairs import Keypair
 from wgpy.protocol.plane_peer import PlanePeer
 from wgpy.suite import Suite, get
 
-REKEY_RECEIVE_AGE = REJECT_AFTER_TIME - KEEPALIVE_TIMEOUT - REKEY_TIMEOUT
 _KEEPALIVE, _FLUSH = 1, 2
 
 
@@ -293,10 +288,8 @@ class Plane(interface.Plane):
         if packet:
             peer.unanswered_since = peer.unanswered_since or now
             self._raise_once(slot, notices.DATA_SENT)
-        if key.counter > REKEY_AFTER_MESSAGES or (key.initiator and now >= key.birth + REKEY_AFTER_TIME):
-            if key.rekey_raised is None or now - key.rekey_raised >= REKEY_TIMEOUT:
-                key.rekey_raised = now
-                self._raise(slot, notices.REKEY_SEND)
+        if key.raises_rekey_send(now):
+            self._raise(slot, notices.REKEY_SEND)
         return Sent(slot, endpoint, datagram, inner.ecn(packet))
 
     def open(self, datagram: bytes, source: Endpoint, now: int, tos: int = 0) -> list[bytes]:
@@ -371,8 +364,7 @@ class Plane(interface.Plane):
         peer.rx_bytes += size
         peer.rx_packets += 1
         peer.last_received, peer.unanswered_since = now, 0
-        if key.initiator and now >= key.birth + REKEY_RECEIVE_AGE and not key.lastminute_raised:
-            key.lastminute_raised = True
+        if key.raises_rekey_receive(now):
             self._raise(slot, notices.REKEY_RECEIVE)
         if packet:
             peer.last_data_received = now
