@@ -178,7 +178,7 @@ class Misuse:
         if self.running:
             pump, thread = self.running
             pump.stop()
-            thread.join(20)
+            thread.join(120)
             assert not thread.is_alive(), "a pump does not stop"
             self.running = None
         elif pump := self.one_of(Pump):

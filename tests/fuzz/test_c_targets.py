@@ -19,7 +19,7 @@ def test_target(target):
     environment = {k: v for k, v in os.environ.items() if k not in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS")}
     done = subprocess.run(
         ["make", "--no-print-directory", "-C", str(C), f"FUZZ_SMOKE_SECONDS={seconds}", f"smoke-{target}"],
-        env=environment, capture_output=True, text=True, errors="replace", timeout=seconds + 300)
+        env=environment, capture_output=True, text=True, errors="replace", timeout=seconds + 900)
     if done.returncode:
         skip_what_make_lacks(done.stderr)
         tail = "\n".join((done.stdout + done.stderr).splitlines()[-60:])

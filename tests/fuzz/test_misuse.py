@@ -22,7 +22,7 @@ def run(seed: int, place: Path) -> dict:
     try:
         done = subprocess.run([sys.executable, misuse.__file__, str(seed), str(CALLS), str(log)],
                               stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
-                              timeout=60 + CALLS / 20)
+                              timeout=600 + CALLS / 20)
         ended, said = done.returncode, done.stderr.decode(errors="replace")
     except subprocess.TimeoutExpired:
         ended, said = "hung", ""

@@ -59,15 +59,15 @@ def tap(pair):
 
 def test_traffic_of_every_kind_passes(pair, tap, tmp_path):
     """The first packet brings up the session. Also the control of the search: what may be seen is found."""
-    assert ping(pair.a.host, pair.b.address, count=1, wait=30).lost == 0
-    assert ping(pair.b.host, pair.a.address, count=20, wait=30).lost == 0
+    assert ping(pair.a.host, pair.b.address, count=1, wait=60).lost == 0
+    assert ping(pair.b.host, pair.a.address, count=20, wait=60).lost == 0
     for options in ({}, {"reverse": True}):
         assert iperf3(pair.b.host, pair.a.host, pair.b.address, megabytes=4, **options).bits_per_second > 0
     (tmp_path / "file").write_bytes(content := FILE + os.urandom(1000))
     for node, other in (pair.nodes, pair.nodes[::-1]):
         with file_server(other.host, tmp_path, other.address) as netloc:
             assert fetch(node.host, netloc, "/file", timeout=120).sha256 == hashlib.sha256(content).hexdigest()
-    assert ping(pair.a.host, WEB, count=3, wait=30).lost == 0
+    assert ping(pair.a.host, WEB, count=3, wait=60).lost == 0
     speak_openly(pair, WEB)
     wait_until(tap.in_clear, 60, "what may leave in clear is found by its marker")
 
@@ -108,10 +108,10 @@ def test_nothing_protected_is_in_black(pair):
 def test_the_session_is_renewed_at_its_age(pair, tap):
     """At 120 s, without a packet lost to it (F1)."""
     with Heartbeat(pair) as heart:
-        heart.wait(30)
+        heart.wait(BACK)
         began = time.monotonic()
         wait_until(lambda: tap.frames(INITIATION), REKEY_AFTER + 60, "an initiation")
-        heart.wait(30, time.monotonic())
+        heart.wait(BACK, time.monotonic())
         assert heart.outage(began) < 10
 
 
@@ -129,8 +129,7 @@ def test_a_guest_stands_still_for_a_while(pair, tap, room):
     with Heartbeat(pair) as heart:
         heart.wait(BACK)
         pair.a.signal(room, signal.SIGSTOP)
-        time.sleep(3)
-        assert not heart.beats(time.monotonic() - 1), "nothing passes it by"
+        wait_until(lambda: not heart.beats(time.monotonic() - 2), 60, "nothing passes it by")
         pair.a.signal(room, signal.SIGCONT)
         back(heart)
 

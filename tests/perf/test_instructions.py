@@ -53,7 +53,7 @@ ALLOWED_ELSEWHERE = 1.35  # another major version of gcc, or another compiler
 
 
 def run(*command: object, **options) -> str:
-    done = subprocess.run([str(c) for c in command], capture_output=True, text=True, timeout=120, **options)
+    done = subprocess.run([str(c) for c in command], capture_output=True, text=True, timeout=600, **options)
     assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]
     return done.stdout
 

@@ -4,6 +4,7 @@ import socket
 import threading
 
 from wgpy.lab.encryptors import MARKER, ROOMS, WEB, Node, Pair
+from wgpy.lab.wire import refuse
 
 __all__ = ["MARKER", "ROOMS", "WEB", "Node", "Pair", "Watch"]
 
@@ -23,10 +24,12 @@ class Watch:
         self._thread.start()
 
     def _read(self) -> None:
-        while not self._stop:
+        while True:
             try:
                 packet, where = self._socket.recvfrom(65536)
             except OSError:  # nothing came, or a link went down
+                if self._stop:
+                    return
                 continue
             if MARKER in packet:
                 self.leaks.append((where[0], packet[:60].hex()))
@@ -34,6 +37,8 @@ class Watch:
             self.clear += b"in clear" in packet
 
     def stop(self) -> None:
+        """Returns when all that has come is looked at."""
+        refuse(self._socket)
         self._stop = True
         self._thread.join()
         self._socket.close()

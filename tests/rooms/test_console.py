@@ -17,6 +17,7 @@ from types import SimpleNamespace
 import pytest
 from rooms.alone import all_ready, flows, start_all, two
 from rooms.terminals import NEW_SITE, SECRET, Port, opened, room_file, sealed, site_text
+from rooms.test_stamps import answered
 
 from wgpy.admin.audit import verify
 from wgpy.lab.netns import wait_until
@@ -145,7 +146,7 @@ def test_the_passphrase_is_changed_and_the_new_one_holds(house, port):
 
 
 def test_a_site_file_is_taken_as_a_whole_or_not_at_all(house, port):
-    before = [p["name"] for p in status(port)["rooms"]["crypto"]["status"]["peers"]]
+    before = [p["name"] for p in _peers(port)]
     for change, said in (
             (("listen_port = 51820", "listen_port = 51821"), "change only when the guests start again"),
             (('name = "a"', 'name = "z"'), "this is node a, the file is of z"), (("mode = ", "mod = "), "FILE:1: node: mode is missing"),
@@ -155,13 +156,13 @@ def test_a_site_file_is_taken_as_a_whole_or_not_at_all(house, port):
     data = site_text(house.a).encode()
     port.type(b"reload base64 %d %s\r" % (len(data), bytes(64)[:64].hex()[:64].encode()) + base64.encodebytes(data) + b".\r")
     assert "send it again" in port.answer()[1]
-    assert [p["name"] for p in status(port)["rooms"]["crypto"]["status"]["peers"]] == before
+    assert [p["name"] for p in _peers(port)] == before
     flows(house.a, house.b)
 
     port.type(b"reload\r" + site_text(house.a, NEW_SITE).encode().replace(b"\n", b"\r") + b".\r")
     lines, end = port.answer()
     assert end == "ok" and "added: puno" in lines and any(line.endswith("with it: networks") for line in lines)
-    wait_until(lambda: len(status(port)["rooms"]["crypto"]["status"]["peers"]) == 2, 60, "the new peer is told of")
+    wait_until(lambda: len(_peers(port)) == 2, 60, "the new peer is told of")
     results = [(e["who"], e["what"], e["result"]) for e in trail(house)][-4:]
     assert results == [("console", "reload", "asked"), ("supervisor", "site file", "asked"), ("supervisor", "site file", "ok"),
                        ("console", "reload", "ok")]
@@ -188,8 +189,7 @@ def test_what_was_taken_outlives_the_guest_until_its_image_has_another_file(hous
 
 
 def _peers(port):
-    wait_until(lambda: status(port)["rooms"]["crypto"]["status"].get("peers"), 60, "the room has told of its peers")
-    return status(port)["rooms"]["crypto"]["status"]["peers"]
+    return wait_until(lambda: status(port)["rooms"]["crypto"]["status"].get("peers"), 60, "the room has told of its peers")
 
 
 def test_a_recorded_initiation_stays_refused_when_the_guest_starts_again(house, port):
@@ -200,7 +200,7 @@ def test_a_recorded_initiation_stays_refused_when_the_guest_starts_again(house, 
         house.b.start("crypto")
         house.b.ready("crypto")
         wait_until(lambda: ping(house.b.host, house.a.address, count=1).lost == 0, 60, "b has begun")
-    recorded = [f for f in wire.frames() if f.kind == 1 and f.source[0] == house.b.home.address]
+    recorded = answered(wire, house.b.home.address)
     assert recorded
     house.b.stop("black", signal.SIGKILL)
     restart(house)

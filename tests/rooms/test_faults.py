@@ -185,6 +185,17 @@ def possessions(node):
             "named": node.box.run("ip", "netns", "list").stdout.count("\n")}
 
 
+def settled(node):
+    """possessions() when no helper comes or goes."""
+    def same():
+        seen = [possessions(node)]
+        for _ in range(4):
+            time.sleep(0.2)
+            seen.append(possessions(node))
+        return seen[0] if all(s == seen[0] for s in seen) else None
+    return wait_until(same, 60, f"{node.name} is at rest")
+
+
 @pytest.fixture(scope="module")
 def deployment(tmp_path_factory):
     pair = Pair(tmp_path_factory.mktemp("faults"))
@@ -214,7 +225,7 @@ def test_no_sequence_of_faults_lets_anything_out(deployment):
     try:
         wait_until(lambda: all(traffic.arrived.values()), 60, "traffic both ways")
         wait_until(lambda: all(all_ready(n) for n in pair.nodes), 60, "status of all rooms")
-        before = [possessions(n) for n in pair.nodes]
+        before = [settled(n) for n in pair.nodes]
         slowest = 0.0
         with ThreadPoolExecutor(2) as pool:
             for round_ in range(SEQUENCES // 2):

@@ -6,6 +6,7 @@ import base64
 import os
 import re
 import signal
+import socket
 import struct
 import subprocess
 import sys
@@ -133,8 +134,9 @@ def known_keys(pair, third):
 def test_crypto_has_the_keys(watched):
     """So that the searches below could find them."""
     pair, third = watched
-    keys = known_keys(pair, third)
-    assert len(keys) >= 4
+    last = f"session {len(third.sessions) - 1} "  # an initiation that was repeated has left us one more
+    keys = {name: key for name, key in known_keys(pair, third).items() if name in ("private", "psk") or name.startswith(last)}
+    assert len(keys) == 4
     assert found(keys, memory(pair.a.pid("crypto"))) == set(keys)
 
 
@@ -186,8 +188,11 @@ def test_no_key_in_a_log_or_a_directory(watched):
 def test_retired_keys_are_gone_from_crypto(watched):
     """A session that two newer ones followed, then all of a peer that was removed."""
     pair, third = watched
-    for _ in range(3):
-        third.new_session()
+    with pair.a.host.entered():
+        knocking = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    with knocking:
+        for _ in range(3):
+            third.new_session(lambda: knocking.sendto(b"knock", ("10.3.0.2", 9)))
     keys = {k: v for k, v in known_keys(pair, third).items() if k.startswith("session")}
     crypto = pair.a.pid("crypto")
     left = found(keys, memory(crypto))

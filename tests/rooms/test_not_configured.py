@@ -15,7 +15,7 @@ from rooms.test_life import background, links, namespaces
 from wgpy.admin.uapi_server import socket_path
 from wgpy.lab.netns import Netns, wait_until
 from wgpy.lab.traffic import ping
-from wgpy.node import ip_lines
+from wgpy.node import ip_lines, liveness
 
 pytestmark = pytest.mark.netns
 BROADCAST = "198.51.1.255"  # no gateway, to the kernel, though it is in a network of the WAN's
@@ -167,6 +167,7 @@ def test_a_tunnel_interface_whose_name_is_taken_is_made_when_it_is_free(pair):
     red = a.pid("red")
     os.kill(a.process.pid, signal.SIGSTOP)  # or it makes the link anew in between
     try:
+        wait_until(lambda: liveness.look(a.process.pid).state == "T", 60, "the supervisor stands still", 0.001)
         a.inside("red", "ip", "-batch", "-", input="link del secure0\nlink add secure0 type veth peer name other0\n")
     finally:
         os.kill(a.process.pid, signal.SIGCONT)

@@ -42,7 +42,7 @@ def test_an_initiation_recorded_before_a_restart_of_crypto_is_refused_after_it(t
 
             def refused() -> int:  # a single datagram may be lost while black finds the new crypto
                 s.sendto(recorded[-1].payload, (b.wan, 51820))
-                return b.status()["rooms"]["crypto"]["status"]["engine"].get("reject_replay", 0)
+                return b.status()["rooms"]["crypto"]["status"].get("engine", {}).get("reject_replay", 0)
 
             wait_until(refused, 60, "the recording is refused", interval=0.5)
         (peer,) = b.status()["rooms"]["crypto"]["status"]["peers"]

@@ -19,6 +19,7 @@ from toy import SOURCE, build
 from wgpy.isolate.library import Library
 from wgpy.lab.encryptors import Pair
 from wgpy.lab.netns import Netns, join, wait_until
+from wgpy.lab.traffic import ping
 
 pytestmark = [pytest.mark.netns, pytest.mark.skipif(os.geteuid() != 0, reason="needs root")]
 
@@ -75,7 +76,7 @@ def test_a_killed_crypto_room_comes_back_with_the_same_suite(pair):
     before = pair.a.status()["rooms"]["crypto"]["restarts"]
     pair.a.signal("crypto", 9)
     wait_until(lambda: pair.a.status()["rooms"]["crypto"]["restarts"] > before, 60, "crypto is started anew")
-    pair.a.host.run("ping", "-c", "20", "-i", "0.5", "-w", "30", pair.b.address, check=False)
+    wait_until(lambda: ping(pair.a.host, pair.b.address, count=1).lost == 0, 60, "traffic is back")
     pair.a.host.run(*PING, pair.b.address)
 
 

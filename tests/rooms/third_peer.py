@@ -5,6 +5,7 @@ import os
 import socket
 import threading
 import time
+from collections.abc import Callable
 
 from nacl.public import PrivateKey
 
@@ -20,6 +21,7 @@ class ThirdPeer:
         self.private = os.urandom(32)
         self.public = bytes(PrivateKey(self.private).public_key)
         self.sessions: list[effects.InstallKeypair] = []  # with copies of the keys
+        self._heard: set[int] = set()  # receiver indices of what came sealed
         self._suite, self._other, self._where = registry.get("wireguard"), other, None
         self.device = Device(self._suite, os.urandom)
         with ns.entered():
@@ -36,9 +38,9 @@ class ThirdPeer:
     def keys(self, session: int) -> list[bytes]:
         return [bytes(self.sessions[session].send_key), bytes(self.sessions[session].receive_key)]
 
-    def new_session(self) -> None:
-        """A handshake of ours and the packet that confirms it, so that the other side
-        uses the new keys."""
+    def new_session(self, knock: Callable[[], object]) -> None:
+        """A handshake of ours and the packet that confirms it. `knock()` has the other side send us
+        something; returns when it did so with the new keys."""
         before = len(self.sessions)
         with self._lock:
             peer = self.device.peers[self._other]
@@ -48,7 +50,7 @@ class ThirdPeer:
         s = self.sessions[-1]
         empty = self._suite.seal(bytes(s.send_key), 0, b"", b"")
         self._socket.sendto(b"\4\0\0\0" + s.remote_index.to_bytes(4, "little") + bytes(8) + empty, self._where)
-        time.sleep(0.1)
+        wait_until(lambda: knock() and s.local_index in self._heard, 60, "the new keys are used", 0.1)
 
     def close(self) -> None:
         self._socket.close()
@@ -57,7 +59,9 @@ class ThirdPeer:
         try:
             while True:
                 datagram, self._where = self._socket.recvfrom(2048)
-                if datagram and datagram[0] in (1, 2, 3):
+                if datagram[:1] == b"\4":
+                    self._heard.add(int.from_bytes(datagram[4:8], "little"))
+                elif datagram and datagram[0] in (1, 2, 3):
                     with self._lock:
                         self._do(self.device.receive(datagram, Endpoint(*self._where), self._now()))
         except OSError:

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import time
 from pathlib import Path
 
 import pytest
@@ -34,10 +35,10 @@ def started(tmp_path):
         guest = Guest(loop, "black", UID, lambda log: Start(command, fds, devices), tmp_path / "log",
                       lambda guest: ended.append(guest.state))
         guest.start()
-        for _ in range(200):
-            if ended[-1:] == ["stopped"]:
-                break
+        until = time.monotonic() + 120
+        while ended[-1:] != ["stopped"]:
             loop.turn(0.1)
+            assert time.monotonic() < until, (tmp_path / "log").read_text()
         guest.close()
         return (tmp_path / "log").read_text()
 

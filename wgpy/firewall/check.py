@@ -8,7 +8,7 @@ from wgpy.config.site_model import Firewall, Site
 from wgpy.errors import HostError
 from wgpy.firewall.rules import black_rules, red_rules
 
-_SECONDS = 10
+_SECONDS = 60
 
 
 def problem(rules: str) -> str | None:

@@ -56,6 +56,12 @@ def parse(ip: bytes, outgoing: bool, now: float) -> Seen | None:
                 protocol, payload)
 
 
+def refuse(packets: socket.socket) -> None:
+    """Nothing more comes in, so that reading what is there has an end."""
+    code = ctypes.create_string_buffer(struct.pack("HBBI", _BPF_RETURN, 0, 0, 0))
+    packets.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, struct.pack("HP", 1, ctypes.addressof(code)))
+
+
 class Capture:
     """Records the packets of a link, at most `snap` bytes of each and without the link's
     own header, for the length of a `with` block. Meant for some thousand a second;
@@ -77,18 +83,12 @@ class Capture:
         return self
 
     def __exit__(self, *exc) -> None:
-        self._refuse()
+        refuse(self._socket)
         self._stop = True
         self._thread.join()
         counts = self._socket.getsockopt(_SOL_PACKET, _PACKET_STATISTICS, 8)
         self.missed = int.from_bytes(counts[4:], sys.byteorder)
         self._socket.close()
-
-    def _refuse(self) -> None:
-        """Nothing more comes in, so that reading what is there has an end."""
-        code = ctypes.create_string_buffer(struct.pack("HBBI", _BPF_RETURN, 0, 0, 0))
-        self._socket.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER,
-                                struct.pack("HP", 1, ctypes.addressof(code)))
 
     def _read(self) -> None:
         while True:

@@ -14,7 +14,7 @@ from wgpy.errors import HostError
 from wgpy.node import ip_lines, links
 from wgpy.node.ip_lines import Line
 
-_PATIENCE = 5  # seconds
+_PATIENCE = 30  # seconds
 # in every namespace: no redirects, no router advertisements, no answers for another link
 _SYSCTLS = """ipv4/conf/{}/send_redirects=0 ipv4/conf/{}/accept_redirects=0 ipv4/conf/{}/arp_ignore=1
  ipv4/conf/{}/arp_announce=2 ipv6/conf/{}/accept_ra=0 ipv6/conf/{}/accept_redirects=0""".split()

@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 _READY = b"\0"
 Ready = Callable[[str], None]  # called when the node is up, with what it is without, or ""
 _STOP_SECONDS = 15
-_LOOK_SECONDS = 0.3
+_LOOK_SECONDS = 2.0
 _LOG_BYTES = 1 << 20
 
 

@@ -36,7 +36,7 @@ log = logging.getLogger(__name__)
 
 TICK = 2.0  # s
 STATUS, SOCKET = "status.json", "crypto.sock"
-_END_SECONDS = 5.0
+_END_SECONDS, _KILLED_SECONDS = 5.0, 60.0
 UP_SECONDS = 300.0  # within which all guests are up, on the slowest host
 _SEALS = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
 
@@ -105,7 +105,7 @@ class Supervisor:
     def close(self) -> None:
         """Ends the guests, gives the ports back. Idempotent."""
         self._stopping = True
-        for how, seconds in ((Guest.end, _END_SECONDS), (Guest.kill, _END_SECONDS)):
+        for how, seconds in ((Guest.end, _END_SECONDS), (Guest.kill, _KILLED_SECONDS)):
             for guest in self.guests.values():
                 how(guest)
             until = time.monotonic() + seconds
