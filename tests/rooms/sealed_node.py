@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -102,6 +103,11 @@ def sealed(*mount):
         if mount:
             subprocess.run(["umount", "-l", directory / "state"], check=True)
         shutil.rmtree(directory)
+
+
+def young(node):
+    """Waits until a minute passes, at least, before the session is renewed for its age."""
+    wait_until(lambda: reaches(node) and time.time() - node.peer().get("handshake", 0) < 60, 180, "a session that is not old")
 
 
 def reaches(node):

@@ -12,7 +12,7 @@ import time
 from contextlib import contextmanager
 
 import pytest
-from rooms.sealed_node import SECRET, reaches, sealed
+from rooms.sealed_node import SECRET, reaches, sealed, young
 from rooms.test_keys import found, memory
 
 from wgpy.lab.netns import wait_until
@@ -88,6 +88,7 @@ def test_many_requests_keep_nobody_waiting(node):
 
 
 def test_a_new_site_comes_without_the_others_going(node):
+    young(node)
     before = node.peer()
     extra = ('[[site]]\nname = "third"\npublic_key = "' + base64.b64encode(os.urandom(32)).decode()
              + '"\nnetworks = ["10.9.0.0/24"]\n')
@@ -129,7 +130,7 @@ def test_a_site_file_that_cannot_be_taken_over_changes_nothing(node, change, rea
     assert rules == ruleset(node.a)
     node.a.write_site([node.pair.b])
     pid = node.a.pid("crypto")
-    os.kill(pid, 9)
+    node.a.signal("crypto", 9)
     wait_until(lambda: node.a.pid("crypto") not in (0, pid), 60, "crypto is back")
     wait_until(lambda: reaches(node), 60, "traffic is back")
 
@@ -225,7 +226,7 @@ def test_the_floor_outlives_power_loss(node):
     floor, before = node.ask(cmd="keys")["floor"], starts(node)
     assert floor > time.time() - 60
     pid = node.a.pid("crypto")
-    os.kill(pid, 9)
+    node.a.signal("crypto", 9)
     wait_until(lambda: node.a.pid("crypto") not in (0, pid), 60, "crypto is back")
     wait_until(lambda: reaches(node), 60, "traffic is back")
     assert node.ask(cmd="keys")["floor"] >= floor
@@ -242,7 +243,7 @@ def test_the_passphrase_changes_while_the_node_runs(node):
     results = [e["result"] for e in node.entries() if e["what"] == "passphrase-change"]
     assert results[:3] == ["asked", "ok", "asked"] and "another one" in results[3]
     pid = node.a.pid("crypto")
-    os.kill(pid, 9)  # its credential opens nothing any more, and still it comes back
+    node.a.signal("crypto", 9)  # its credential opens nothing any more, and still it comes back
     wait_until(lambda: node.a.pid("crypto") not in (0, pid), 60, "crypto is back")
     wait_until(lambda: reaches(node), 60, "traffic is back")
     node.run("keys", "passphrase", "a", "--old", other, "--new", node.credential)
@@ -296,7 +297,7 @@ def test_a_passphrase_typed_at_the_console(node):
     assert b"does not open" in shown and b"wrong\r" not in shown and SECRET.encode() not in shown
     wait_until(lambda: node.a.status().get("up"), 60, "a comes up")
     wait_until(lambda: reaches(node), 60, "traffic flows")
-    os.kill(node.a.pid("crypto"), 9)
+    node.a.signal("crypto", 9)
     wait_until(lambda: node.a.status()["rooms"]["crypto"]["restarts"] == 1
                and node.a.status()["rooms"]["crypto"]["state"] == "ready", 60, "crypto is back")
     wait_until(lambda: reaches(node), 60, "traffic is back")

@@ -25,10 +25,10 @@ def loaded(target, began):
         return True
     if time.monotonic() - began < HELPED_AFTER:
         return False
-    crypto = target.node.pid("crypto")
-    os.kill(crypto, signal.SIGSTOP)
-    time.sleep(0.2)
-    os.kill(crypto, signal.SIGCONT)
+    if crypto := target.node.pid("crypto"):
+        os.kill(crypto, signal.SIGSTOP)
+        time.sleep(0.2)
+        os.kill(crypto, signal.SIGCONT)
     return False
 
 

@@ -53,7 +53,7 @@ def test_a_full_disk_refuses_changes_and_leaves_them_undone(tiny):
     wait_until(lambda: "audit trail cannot be written" in tiny.a.status()["reloads"]["refused"], 60, "it says so")
     assert "10.1.0.0/25" not in rules(tiny)
     wait_until(lambda: tiny.a.status()["audit"] == "No space left on device", 60, "status.json says why")
-    os.kill(tiny.a.pid("crypto"), 9)  # a start is not refused: traffic comes first
+    tiny.a.signal("crypto", 9)  # a start is not refused: traffic comes first
     wait_until(lambda: tiny.a.status()["rooms"]["crypto"]["restarts"] == 1, 60, "crypto is back")
     wait_until(lambda: reaches(tiny), 60, "traffic is back")
     filler.unlink()

@@ -1,6 +1,5 @@
 """A room that is stopped, as by SIGSTOP, is noticed and started anew (F10)."""
 
-import os
 import signal
 
 import pytest
@@ -17,7 +16,7 @@ def test_a_stopped_room_is_started_anew(small, room):
     node = small.a
     assert ping(node.host, small.b.address, wait=60).lost == 0
     before = node.status()["rooms"][room]["restarts"]
-    os.kill(node.pid(room), signal.SIGSTOP)
+    node.signal(room, signal.SIGSTOP)
     wait_until(lambda: node.status()["rooms"][room]["restarts"] == before + 1, 60, f"{room} is started anew")
     wait_until(lambda: ping(node.host, small.b.address, count=1, wait=1).lost == 0, 60, "traffic is back")
     said = [line for line in node.log.read_text().splitlines() if line.endswith(": killed")]

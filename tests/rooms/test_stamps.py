@@ -1,7 +1,6 @@
 """What a node remembers of its peers' time stamps outlives its crypto room: an initiation
 recorded before is refused after, and does not move the peer's endpoint."""
 
-import os
 import signal
 import socket
 
@@ -33,8 +32,7 @@ def test_an_initiation_recorded_before_a_restart_of_crypto_is_refused_after_it(t
             wait_until(lambda: ping(a.host, b.address, wait=1).lost == 0 and answered(wire, a.wan), 60, "traffic")
             recorded = answered(wire, a.wan)
         a.stop()
-        before = b.pid("crypto")
-        os.kill(before, signal.SIGKILL)
+        b.signal("crypto", signal.SIGKILL)
         wait_until(lambda: b.status()["rooms"]["crypto"]["restarts"] == 1
                    and b.status()["rooms"]["crypto"]["status"].get("peers"), 60, "crypto is there again")
 

@@ -87,7 +87,7 @@ def test_a_host_without_permission(pair):
 
 
 def test_a_dead_room(pair):
-    os.kill(pair.a.pid("black"), signal.SIGSTOP)
+    pair.a.signal("black", signal.SIGSTOP)
     try:
         wait_until(lambda: pair.a.status()["rooms"]["black"]["restarts"], 60, "the supervisor noticed")
     finally:

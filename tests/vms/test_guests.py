@@ -111,6 +111,7 @@ def test_no_secret_is_where_others_look(small):
 def test_a_guest_that_dies_starts_anew_and_the_others_stay(small, room):
     before = {r: small.pid(r) for r in ROOMS}
     neighbour = "black" if room == "crypto" else "crypto"
+    assert all(before.values())
     os.kill(before[room], 9)
     small.hears(room, "cards:", 2)
     if room == "crypto":
