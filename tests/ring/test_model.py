@@ -1,5 +1,5 @@
-"""The Spin models of rings (ring.pml, attach.pml) and of a control lane (lane.pml): the protocol holds, and holds for its
-reasons, for each rule left out is found."""
+"""The Spin models of rings (ring.pml, attach.pml), of a control lane (lane.pml) and of what is kept for the neighbour
+(keep.pml): the protocol holds, and holds for its reasons, for each rule left out is found."""
 import re
 import subprocess
 from pathlib import Path
@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from needs import need
 
-MODEL, ATTACHMENT, LANE = (Path(__file__).with_name(name) for name in ("ring.pml", "attach.pml", "lane.pml"))
+MODEL, ATTACHMENT, LANE, KEEP = (Path(__file__).with_name(f"{name}.pml") for name in ("ring", "attach", "lane", "keep"))
 
 
 def errors(tmp_path: Path, *defines: str, model: Path) -> tuple[int, str]:
@@ -46,10 +46,15 @@ def test_a_lane_tells_the_newest_and_nothing_that_was_not_said(tmp_path, kills):
     holds(tmp_path, f"KILLS={kills}", model=LANE, states=1000)
 
 
+def test_what_is_said_to_be_kept_is_kept_whole(tmp_path):
+    holds(tmp_path, "KILLS=2", model=KEEP, states=1000)
+
+
 @pytest.mark.parametrize("model, rule", [
     (model, rule) for model, rules in (
         (MODEL, "NO_RECHECK NO_SPACE_RECHECK NO_ATTACH_KICK EARLY_PUBLISH EARLY_TAIL NO_DETACH NO_SECOND_LOOK OLD_EPOCH"),
-        (ATTACHMENT, "NO_ASK_ANEW NO_ANSWER_ANEW NO_FACTS NO_REPEAT"), (LANE, "NO_CHECK NO_LIFE EVENT NO_LIFE_NEWS"))
+        (ATTACHMENT, "NO_ASK_ANEW NO_ANSWER_ANEW NO_FACTS NO_REPEAT"), (LANE, "NO_CHECK NO_LIFE EVENT NO_LIFE_NEWS"),
+        (KEEP, "NO_CHECK NO_LIFE EARLY NO_WAIT"))
     for rule in rules.split()], ids=lambda v: getattr(v, "stem", v))
 def test_a_rule_left_out_is_found(tmp_path, model, rule):
     found, output = errors(tmp_path, rule, model=model)

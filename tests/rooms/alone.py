@@ -40,7 +40,7 @@ class Alone:
             os.truncate(path, REGION)
         self.process: dict[str, subprocess.Popen] = {}
 
-    def write(self, other: "Alone", crypto: str | None = None) -> None:
+    def write(self, other: "Alone", crypto: str | None = None, red: str = "") -> None:
         site = self.directory / f"{self.name}.toml"
         site.write_text(f"""[node]
 name = "{self.name}"
@@ -63,7 +63,7 @@ endpoints = ["{other.home.address}:51820"]
         key.write_bytes(self.private)
         rings = {"black": f'crypto = "file:{self.regions["black"]}"', "red": f'crypto = "file:{self.regions["red"]}"',
                  "crypto": "\n".join(f'{room} = "file:{path}"' for room, path in self.regions.items())}
-        more = {"black": '[links]\nwan = "nic0"\nclear = "nic1"', "red": '[links]\nclear = "nic1"',
+        more = {"black": '[links]\nwan = "nic0"\nclear = "nic1"', "red": f'[links]\nclear = "nic1"\n{red}',
                 "crypto": crypto or f'[keys]\nraw = "{key}"'}
         for n, room in enumerate(ROOMS):
             (self.directory / f"{self.name}-{room}.toml").write_text(
@@ -105,15 +105,16 @@ def gone(pid: int) -> bool:
 
 
 @contextmanager
-def two(directory: Path, crypto: dict[str, str] | None = None) -> Iterator[tuple[Alone, Alone, Internet]]:
+def two(directory: Path, crypto: dict[str, str] | None = None,
+        red: dict[str, str] | None = None) -> Iterator[tuple[Alone, Alone, Internet]]:
     """a and b, written, not started. `crypto`: what the room file of a node's crypto says in place of
-    its raw key."""
+    its raw key; `red`: what red's says besides."""
     with ExitStack() as stack:
         memory = Path(stack.enter_context(tempfile.TemporaryDirectory(dir="/dev/shm")))
         internet = stack.enter_context(Internet())
         a, b = (Alone(name, n, internet, directory, memory, stack) for n, name in enumerate("ab", 1))
         for node, other in ((a, b), (b, a)):
-            node.write(other, (crypto or {}).get(node.name))
+            node.write(other, (crypto or {}).get(node.name), (red or {}).get(node.name, ""))
         yield a, b, internet
 
 

@@ -177,3 +177,42 @@ def test_an_administrator_who_is_not_root_asks_the_node(tmp_path, monkeypatch):
     done = CliRunner().invoke(keys, ["passphrase", "lima", "--old", str(tmp_path / "old"), "--new", str(tmp_path / "new")])
     assert done.exit_code == 0, done.output
     assert asked == [("lima", {"cmd": "passphrase-change", "old": "a", "new": "b"})]
+
+
+def test_a_trail_that_red_kept_is_read_with_the_nodes_key_store_and_says_what_is_missing(admin):
+    from wgpy.admin.audit import AuditLog
+    from wgpy.crypto.keystore import FileSlot, KeyStore
+    from wgpy.crypto.pieces import DATA, TRAILS, Piece, Sealer
+    from wgpy.ring.lane import PIECE, PIECES
+    admin.seal()
+    store, file, trail = admin.state / "keys.sealed", admin.directory / "kept", admin.directory / "trail"
+    with open(store, "rb") as f:
+        sealer = Sealer(bytes(KeyStore.open(FileSlot(f.fileno()), bytearray(b"correct horse")).document.private_key))
+    kept, number, logs = bytearray(PIECE * PIECES), 0, []
+    for life in (1, 2):
+        log = AuditLog(os.open(admin.directory / str(life), os.O_RDWR | os.O_APPEND | os.O_CREAT))
+        for _ in range(20):
+            log.add("console", "x", "ok")
+        logs.append((admin.directory / str(life)).read_bytes())
+        for at in range(0, len(logs[-1]), DATA):
+            number += 1
+            data, place = logs[-1][at:at + DATA], TRAILS[number % len(TRAILS)]
+            kept[place * PIECE:(place + 1) * PIECE] = sealer.seal(Piece(place, number, life, 0, number, len(data), at, data))
+    file.write_bytes(kept)
+    command = ("node", "audit", "kept", file, "--keys", store, "--credential", admin.credential)
+    for start in (1, 2):
+        said = admin.run(*command, "--start", start)
+        assert said.encode() == logs[-start]
+        trail.write_text(said)
+        assert "20 entries, unbroken" in admin.run("node", "audit", "verify", trail)
+    assert "the trails of 2 starts" in admin.run(*command, "--start", 3, fails=True)
+    place = TRAILS[number % len(TRAILS)]
+    file.write_bytes(kept[:place * PIECE] + bytes(PIECE) + kept[(place + 1) * PIECE:])
+    assert admin.run(*command).encode() == logs[1][:len(logs[1]) // DATA * DATA], "nothing says that there was more"
+    place = TRAILS[2]
+    file.write_bytes(kept[:place * PIECE] + bytes(PIECE) + kept[(place + 1) * PIECE:])
+    assert "pieces 2 to 2 of the trail are missing" in admin.run(*command, fails=True)
+    file.write_bytes(os.urandom(len(kept)))
+    assert "nothing there was kept for this node" in admin.run(*command, fails=True)
+    admin.credential.write_text("wrong")
+    assert "does not open" in admin.run(*command, fails=True)

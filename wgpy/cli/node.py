@@ -178,6 +178,30 @@ def last(node_or_file: str, lines: int, via: str | None) -> None:
     click.echo(_lines(node_or_file, lines, via), nl=False)
 
 
+@audit.command()
+@click.argument("file", type=click.Path(exists=True, dir_okay=False))
+@click.option("--keys", "store", type=click.Path(exists=True, dir_okay=False), required=True, help="The node's sealed key store.")
+@click.option("--credential", metavar="PATH", help="Opens the store instead of a passphrase (.cred: by systemd-creds).")
+@click.option("--start", type=click.IntRange(1), default=1, show_default=True, metavar="N", help="The N-th last start of crypto's guest.")
+def kept(file: str, store: str, credential: str | None, start: int) -> None:
+    """The trail of a crypto that has no disk, from the FILE in which red keeps it sealed. What is missing is
+    told after it, and is an error."""
+    from wgpy.cli.keys import secret
+    from wgpy.crypto import keystore, pieces, unlock
+    with open(store, "rb") as slot, open(file, "rb") as given:
+        opened = unlock.opened(keystore.FileSlot(slot.fileno()), secret(credential, store, False))
+        key = bytes(opened.document.private_key)
+        opened.close()
+        if not key:
+            raise HostError(f"{store}: holds no private key")
+        trails, wrong = pieces.trail_of(given.read(pieces.KEPT), pieces.Sealer(key))
+    if start > len(trails):
+        raise HostError(f"{file}: the trails of {len(trails)} starts are there")
+    click.echo(trails[-start], nl=False)
+    if wrong:
+        raise HostError(f"{file}: " + "; ".join(wrong))
+
+
 def _lines(node_or_file: str, most: int, via: str | None) -> bytes:
     """The last of a trail, as they stand there. HostError, OSError."""
     if via is None:

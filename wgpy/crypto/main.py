@@ -20,10 +20,12 @@ from wgpy.constants import PLANE_PEERS, PLANE_PREFIXES
 from wgpy.crypto import report
 from wgpy.crypto.clock import now
 from wgpy.crypto.commands import Administration, Reloads
+from wgpy.crypto.deposit import Deposit
 from wgpy.crypto.engine import Engine
 from wgpy.crypto.keys import Keys
 from wgpy.crypto.library import load
 from wgpy.crypto.neighbours import Neighbours
+from wgpy.crypto.pieces import Sealer
 from wgpy.crypto.sites import request
 from wgpy.crypto.stamps import Stamps
 from wgpy.crypto.unlock import Kept
@@ -33,7 +35,7 @@ from wgpy.loop import READ, Loop
 from wgpy.protocol.device import Device
 from wgpy.protocol.messages import Layout
 from wgpy.ring.backing import Doorbell
-from wgpy.ring.lane import Listener
+from wgpy.ring.lane import Listener, Speaker
 from wgpy.rooms.control import Channel
 from wgpy.rooms.pumproom import PumpRoom, joined
 from wgpy.suite import registry
@@ -44,7 +46,8 @@ log = logging.getLogger(__name__)
 class Room(PumpRoom):
     """options: aead, queues; admin_gid, the administrators' group, and `audited`, whether there is
     administration at all. Descriptors: `site`, the site file's text; `suite`, its
-    library, if it names one; the rings and lanes; those of Keys.
+    library, if it names one; the rings and lanes; those of Keys. Where it has no disk: life, of its guest,
+    a random number, and the descriptor `trail`, of the trail, to be read.
 
     `requests` maps the first key of a message of the supervisor to what is done with it
     and with its descriptors, by name; what is left of those is closed. `keys`, `device` and
@@ -65,6 +68,8 @@ class Room(PumpRoom):
         self.alarms: dict[str, Any] = {}  # of the node, as the supervisor judges
         self.pen, self.reloads = Pen(channel.send), Reloads(channel.send)
         self.gate: Gate | None = None
+        self._trail: int | None = fds.pop("trail", None)
+        self.deposit: Deposit | None = None
 
     def as_root(self) -> None:
         """Locked memory is limited for others."""
@@ -115,17 +120,32 @@ class Room(PumpRoom):
             "open": Pump(self.ports["from_black"], [plane.open_stage(q) for q in queues], self.ports["to_red"])}
         if self.keys.descriptors:
             self.engine.before_initiation(self._raise_floor)
-        self.engine.before_response(self._stamps.keep)
+        self.engine.before_response(self._stamped)
         lanes = {name: with_it.hears for name, with_it in (("black", self._black), ("red", self._red)) if with_it.hears}
         self._bells = [lane.bell for lane in lanes.values() if lane.bell.fd >= 0]
         self.neighbours = Neighbours({name: Listener(lane.area) for name, lane in lanes.items()}, len(self._bells) == len(lanes),
                                      self.engine.network_changed, self.connect)
         self._listen()
+        self._recall()
         self.configure(self.site, None)
         self._open_gate()
         self.loop.watch(plane.notice_fd, READ, lambda _: self.engine.on_notices())
         self.loop.watch(self.channel.fileno(), READ, self._message)
         self.loop.next_deadline, self.loop.on_deadline = self._next_deadline, self._on_deadline
+
+    def _recall(self) -> None:
+        """What red keeps for a guest that has no disk, before the first peer is there."""
+        if "life" not in self.options or self._red.says is None or self._red.hears is None:
+            return
+        self.deposit = Deposit(Speaker(self._red.says.area), Listener(self._red.hears.area), Sealer(self.keys.private_key),
+                               self._stamps, self.options["life"], self._trail)
+        self.engine.before_initiation(self.deposit.raise_floor)
+        self.deposit.recall(lambda: now().mono)
+        self.device.timestamp_floor = max(self.device.timestamp_floor, self.deposit.floor)
+
+    def _recalled_late(self, deposit: Deposit) -> None:
+        self.device.timestamp_floor = max(self.device.timestamp_floor, deposit.floor)
+        self._stamps.restore(self.device.peers)
 
     def writable(self) -> tuple[int, ...]:
         """Of the key store, which is written whenever the floor of stamps rises."""
@@ -147,13 +167,15 @@ class Room(PumpRoom):
         self.neighbours.rung()
 
     def _next_deadline(self) -> int:
-        of_engine, of_lanes = self.engine.next_deadline(), self.neighbours.next_deadline()
-        return of_lanes if of_engine is None else min(of_engine, of_lanes)
+        times = [self.engine.next_deadline(), self.neighbours.next_deadline(), self.deposit.next_deadline() if self.deposit else None]
+        return min(t for t in times if t is not None)
 
     def _on_deadline(self) -> None:
         at = now().mono
         if at >= self.neighbours.next_deadline() and self.neighbours.on_deadline(at):
             self._listen()
+        if self.deposit is not None and at >= self.deposit.next_deadline() and self.deposit.on_deadline(at):
+            self._recalled_late(self.deposit)
         if (due := self.engine.next_deadline()) is not None and due <= at:
             self.engine.on_deadline()
 
@@ -168,7 +190,8 @@ class Room(PumpRoom):
 
     def status(self) -> dict[str, Any]:
         """With the engine's counts. The peers go ahead of it, in messages of their own."""
-        return super().status() | {"engine": self.engine.metrics(), "lanes": self.neighbours.status()}
+        said = super().status() | {"engine": self.engine.metrics(), "lanes": self.neighbours.status()}
+        return said if self.deposit is None else said | {"deposit": self.deposit.status()}
 
     def peers(self) -> list[dict[str, Any]]:
         """As `wgpy node status` shows them: wgpy.crypto.report."""
@@ -231,6 +254,11 @@ class Room(PumpRoom):
         except WgpyError as e:
             refused = str(e)
         self.channel.send({"site": refused})
+
+    def _stamped(self, key: bytes, stamp: bytes) -> None:
+        page = self._stamps.keep(key, stamp)
+        if self.deposit is not None:
+            self.deposit.stamped(page)
 
     def _raise_floor(self, greatest_stamp: int) -> None:
         try:

@@ -6,7 +6,6 @@ import hashlib
 import mmap
 import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Protocol
 
 from wgpy.constants import PLANE_PEERS
@@ -15,25 +14,15 @@ from wgpy.protocol import tai64n
 _KEY = 32
 _RECORD = 64  # key, stamp, rest; does not cross a page
 BYTES = PLANE_PEERS * _RECORD
+_IN_PAGE = 46
+PAGE = _IN_PAGE * _RECORD  # bytes; that so many records are kept together is for wgpy.crypto.deposit
+PAGES = -(-PLANE_PEERS // _IN_PAGE)
 
 
 def memory() -> int:
     """A new descriptor, in which nothing is remembered yet. OSError."""
     fd = os.memfd_create("stamps", os.MFD_CLOEXEC)
     os.ftruncate(fd, BYTES)
-    return fd
-
-
-def file(path: Path) -> int:
-    """The same in a file, for what has to outlive the supervisor too; its blocks are there from the
-    beginning, since what is mapped cannot be told that a disk is full. OSError."""
-    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-    try:
-        os.ftruncate(fd, BYTES)
-        os.posix_fallocate(fd, 0, BYTES)
-    except OSError:
-        os.close(fd)
-        raise
     return fd
 
 
@@ -65,7 +54,7 @@ class Stamps:
         self._places = {self._memory[at:at + _KEY]: at for at in places if any(self._memory[at:at + _KEY])}
 
     def restore(self, peers: Mapping[bytes, Stamped]) -> None:
-        """To those that have accepted nothing yet; who is no peer any more is forgotten.
+        """To those that have accepted nothing newer; who is no peer any more is forgotten.
         `peers`: of the device, by public key."""
         if self._memory is None:
             return
@@ -75,19 +64,38 @@ class Stamps:
             self._memory[at:at + _RECORD] = bytes(_RECORD)
             self._free.append(at)
         for key, at in self._places.items():
-            if named[key].greatest_timestamp == tai64n.ZERO:
-                named[key].greatest_timestamp = self._memory[at + _KEY:at + _KEY + tai64n.SIZE]
+            if (stamp := self._memory[at + _KEY:at + _KEY + tai64n.SIZE]) > named[key].greatest_timestamp:
+                named[key].greatest_timestamp = stamp
 
-    def keep(self, key: bytes, stamp: bytes) -> None:
+    def keep(self, key: bytes, stamp: bytes) -> int | None:
         """Before the response goes out, so that no restart forgets what was answered. When
-        there is no room, nothing is remembered."""
-        if self._memory is None:
-            return
-        key = _name(key)
-        if key not in self._places:
-            if not self._free:
-                return
-            self._places[key] = self._free.pop()
-            self._memory[self._places[key]:self._places[key] + _KEY] = key
-        at = self._places[key] + _KEY
-        self._memory[at:at + tai64n.SIZE] = stamp
+        there is no room, nothing is remembered. Returns the page in which it is, of PAGES."""
+        at = self._place(_name(key))
+        if self._memory is None or at is None:
+            return None
+        self._memory[at + _KEY:at + _KEY + tai64n.SIZE] = stamp
+        return at // PAGE
+
+    def page(self, number: int) -> bytes:
+        """Its records, as they are now, PAGE bytes or, of the last one, what there is."""
+        return b"" if self._memory is None else self._memory[number * PAGE:(number + 1) * PAGE]
+
+    def recall(self, number: int, page: bytes) -> None:
+        """What page(number) gave in a life before: the greater stamp of each peer holds, and who has no
+        place yet has the one that he had."""
+        for at in range(0, len(page) - _RECORD + 1, _RECORD):
+            name, stamp = page[at:at + _KEY], page[at + _KEY:at + _KEY + tai64n.SIZE]
+            if self._memory is None or not any(name) or (own := self._place(name, number * PAGE + at)) is None:
+                continue
+            own += _KEY
+            if stamp > self._memory[own:own + tai64n.SIZE]:
+                self._memory[own:own + tai64n.SIZE] = stamp
+
+    def _place(self, name: bytes, wish: int = -1) -> int | None:
+        """Where its record is, made if there was none, at `wish` where that is free; None: there is no room."""
+        if self._memory is None or (name not in self._places and not self._free):
+            return None
+        if name not in self._places:
+            at = self._places[name] = self._free.pop(self._free.index(wish) if wish in self._free else -1)
+            self._memory[at:at + _KEY] = name
+        return self._places[name]

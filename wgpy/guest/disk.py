@@ -10,6 +10,7 @@ from typing import Any
 from wgpy.config import site as site_file
 from wgpy.crypto import stamps
 from wgpy.errors import HostError, WgpyError
+from wgpy.isolate import kernel
 from wgpy.node.trail import Trail
 
 log = logging.getLogger(__name__)
@@ -35,7 +36,7 @@ class Disk:
         """A descriptor of the memory of peers' stamps, see wgpy.crypto.stamps. OSError."""
         if self.directory is not None:
             try:
-                return stamps.file(self.directory / STAMPS)
+                return kernel.whole_file(self.directory / STAMPS, stamps.BYTES)
             except OSError as e:
                 log.error("stamps of peers are forgotten when this guest ends: %s", e.strerror)
         return stamps.memory()

@@ -39,7 +39,8 @@ class Inner(Side):
 
     def __init__(self, file: RoomFile, text: bytes, loop: Loop, timers: Timers):
         """WgpyError, OSError. `text`: of the image's site file."""
-        self._loop, self._timers, self._of_image = loop, timers, text
+        self._loop, self._timers, self._file, self._of_image = loop, timers, file, text
+        self._life = int.from_bytes(os.urandom(7), "little")  # of the guest, by which crypto knows its trail
         self._disk = Disk(file.state)
         self.trail = self._disk.trail
         self.text = self._disk.site(text)
@@ -84,7 +85,9 @@ class Inner(Side):
         fds = {name: os.dup(fd) for name, fd in self._keys.items()} | {"site": of_text(self.text)}
         if self._unlocking is not None:
             fds["relay"] = self._unlocking.give()
-        return {"audited": True}, fds
+        if self._file.state is not None:
+            return {"audited": True}, fds
+        return {"audited": True, "life": self._life}, fds | {"trail": self.trail.reading()}
 
     def heard(self, message: dict[str, Any]) -> None:
         """Readiness, the clerk's, and answers for the alarms."""

@@ -1,7 +1,9 @@
 """What a guest of black or red does to its own kernel, before its room starts and while it runs:
 firewall first, then routes that refuse, then links; nothing of the room has a say in it."""
 
+import logging
 import os
+from pathlib import Path
 
 from wgpy import netlink
 from wgpy.admin.faults import Fault
@@ -11,10 +13,14 @@ from wgpy.errors import HostError, WgpyError
 from wgpy.firewall import rules
 from wgpy.guest.roomfile import RoomFile
 from wgpy.guest.side import Given, Side
+from wgpy.isolate import kernel
 from wgpy.loop import READ, Loop
 from wgpy.node import here, ip_lines, links
 from wgpy.node.timers import Timers
 
+log = logging.getLogger(__name__)
+
+KEPT = "kept"   # a file on red's disk
 _SETTLE = 0.05  # s from a change of a link to acting on it
 _RETRY = 5.0    # s between attempts at what is not configured
 
@@ -61,7 +67,7 @@ class Outer(Side):
         if self._file.room == "black":
             return {"wan": self._site.wan.interface}, netns | self._sockets.copies()
         options, fds = self._tun.copies()
-        return options, netns | fds
+        return options, netns | fds | ({} if self._kept is None else {"kept": os.dup(self._kept)})
 
     def _make_end(self) -> None:
         """What outlives the room, so that nothing is lost while it starts anew."""
@@ -70,8 +76,9 @@ class Outer(Side):
             self._sockets = here.patiently(
                 lambda: UdpSockets(self._site.node.listen_port, discover=self._site.wan.discovery))
         else:
-            from wgpy.red import tun
+            from wgpy.red import shelf, tun
             self._tun = here.patiently(lambda: tun.create(SECURE, self._site.mtu))
+            self._kept = None if self._file.state is None else _kept(self._file.state, shelf.BYTES)
 
     def _bring(self) -> list[Fault]:
         room, site = self._file.room, self._site
@@ -82,3 +89,12 @@ class Outer(Side):
                 here.run("ip", "link", "set", device, "down")
                 here.run("ip", "link", "set", device, "name", name)
         return here.bring(room, site)
+
+
+def _kept(directory: Path, size: int) -> int | None:
+    """The file in which red keeps what crypto gives to it; None, and said so, where it cannot be."""
+    try:
+        return kernel.whole_file(directory / KEPT, size)
+    except OSError as e:
+        log.error("nothing is kept for crypto: %s: %s", directory / KEPT, e.strerror)
+        return None

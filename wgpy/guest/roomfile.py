@@ -20,7 +20,7 @@ _DEFAULT_UID = 65532
 class RoomFile:
     """`rings`: the region shared with each neighbour. `links`: what this guest calls its links.
     `keys`: what opens crypto's keys, by kind. `console`: the terminal at which crypto is administered;
-    `state`: the directory that outlives its guest."""
+    `state`: the directory that outlives its guest, crypto's or red's."""
     room: str
     site: Path
     rings: dict[str, str]
@@ -68,8 +68,8 @@ class _Reader:
         if missing := [name for name in ROOMS[room] if name not in rings]:
             raise self._wrong(f"rings.{missing[0]}", "a region")
         keys = self._texts("keys", _KEYS if room == "crypto" else set())
-        console, state = (self._texts(name, {key} if room == "crypto" else set()).get(key)
-                          for name, key in (("console", "tty"), ("state", "dir")))
+        console, state = (self._texts(name, {key} if room in rooms else set()).get(key)
+                          for name, key, rooms in (("console", "tty", ("crypto",)), ("state", "dir", ("crypto", "red"))))
         if room == "crypto" and ("raw" in keys) == ("store" in keys):
             raise self._wrong("keys", "either raw or store")
         if "credential" in keys and "store" not in keys:

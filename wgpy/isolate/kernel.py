@@ -6,6 +6,7 @@ import ctypes
 import os
 import platform
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 CLONE_NEWNS, CLONE_NEWCGROUP, CLONE_NEWUTS = 0x20000, 0x2000000, 0x4000000
@@ -81,6 +82,19 @@ def secret_memory(name: str, size: int) -> int:
     except OSError:
         fd = os.memfd_create(name, os.MFD_CLOEXEC)
     os.ftruncate(fd, size)
+    return fd
+
+
+def whole_file(path: Path, size: int) -> int:
+    """A descriptor of a file of `size` bytes, new or as it is, whose blocks are there from the beginning:
+    no later write finds the disk full. OSError."""
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        os.ftruncate(fd, size)
+        os.posix_fallocate(fd, 0, size)
+    except OSError:
+        os.close(fd)
+        raise
     return fd
 
 

@@ -71,6 +71,10 @@ class Trail:
         lines = os.pread(self._fd, _LAST_BYTES, start).decode("ascii", "replace").splitlines()
         return lines[1 if start else 0:][-most:]
 
+    def reading(self) -> int:
+        """A new descriptor to read the file that is written now. OSError."""
+        return os.open(f"/proc/self/fd/{self._fd}", os.O_RDONLY | os.O_CLOEXEC)
+
     def close(self) -> None:
         """Nothing waits: each entry was on disk when add() returned."""
         if self._fd >= 0:

@@ -5,6 +5,8 @@ A lane is a board, not a queue: a page with one place for each kind of record, w
 side and read by the other, which never answers on it. A place holds the newest record of its
 kind, so nothing overflows or waits. What must not get lost is said as a count.
 
+Behind the places lies a piece: bytes of which a record says what they are for, and the checksum.
+
 A record carries a checksum, so it does not matter in which order its bytes become visible: what
 is read while it is written does not check, and is read again at the next look. That is no
 protection from the writer, who may write what it likes; who reads expects that.
@@ -18,11 +20,13 @@ from collections.abc import Callable
 from enum import IntEnum, StrEnum
 from typing import NamedTuple
 
-AREA = 4096   # bytes; PLACES of them are used
+AREA = 4096   # bytes
 PLACES = 16
 RECORD = 64   # bytes
+PIECE = AREA - PLACES * RECORD  # bytes
 VERSION = 1
 VALUES = 5    # u64 each
+PIECES = 96   # that a neighbour keeps
 
 _FORM = struct.Struct("<IBBHQQ5Q")  # check, version, kind, zero, life, sequence, values
 _CHECKED = 4  # the check covers what lies behind it
@@ -35,6 +39,8 @@ class Kind(IntEnum):
     UP = 1        # beat: grows about once a second while the writer runs
     NETWORK = 2   # moved, changed, plugged: how often, in this life
     COUNTERS = 3  # packets in, packets out, bytes in, bytes out, dropped: since its life began
+    KEEP = 4      # number, where, check, show: of the piece behind the places, or 0; where + 1 to be shown, or 0
+    KEPT = 5      # life, number, pieces, shown, check: which piece of which life is kept, how many may be; what lies here
 
 
 _KINDS = frozenset(Kind)
@@ -76,6 +82,11 @@ class Speaker:
         if soon:
             self._kick()
 
+    def put(self, piece: bytes) -> int:
+        """PIECE bytes in place of those before; returns their checksum, for a record to say."""
+        self._area[PLACES * RECORD:AREA] = piece
+        return zlib.crc32(piece)
+
 
 class Listener:
     """The reading end. It takes a copy of a place before it looks at it, believes nothing of
@@ -99,6 +110,11 @@ class Listener:
                 self.newest[record.kind] = record
                 found.append(record)
         return found
+
+    def piece(self, check: int) -> bytes | None:
+        """A copy of the piece; None while it is not the one of that checksum."""
+        copy = bytes(self._area[PLACES * RECORD:AREA])
+        return copy if zlib.crc32(copy) == check else None
 
     def _judge(self, place: int, copy: bytes) -> Record | None:
         check, version, kind, zero, life, sequence, *values = _FORM.unpack(copy)

@@ -39,11 +39,16 @@ class OuterRoom(PumpRoom):
             if (now := time.monotonic()) >= due:
                 due = now + BEAT
                 self._beat()
-            for fd, _ in self._poll.poll(max(0.0, due - now) * 1000):
+            wait = min(due - now, self.look())
+            for fd, _ in self._poll.poll(max(0.0, wait) * 1000):
                 if call := self._hears.get(fd):
                     call()
                 elif not self._answer():
                     return
+
+    def look(self) -> float:
+        """At what nothing wakes it for; returns seconds until it wants to look again."""
+        return BEAT
 
     def _answer(self) -> bool:
         message = self._next()
