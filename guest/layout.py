@@ -63,5 +63,5 @@ def _keyless(name: str, *more: str, other: str, modules: tuple[str, ...] = ()) -
 ROOMS = {room.name: room for room in (
     _keyless("black", other="red"),
     Room("crypto", ("wgpy.crypto.main", "_cffi_backend"), WITHOUT | {"wgpy.guest.outer"}, (*GUEST, *DISK)),
-    _keyless("red", "pytun", other="black", modules=("tun",)),
+    _keyless("red", "pytun", other="black", modules=("tun", *DISK)),
 )}

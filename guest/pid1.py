@@ -20,7 +20,7 @@ SYSCTLS = (("kernel/kptr_restrict", "2"), ("kernel/dmesg_restrict", "1"), ("kern
            ("kernel/unprivileged_bpf_disabled", "1"), ("kernel/perf_event_paranoid", "3"), ("kernel/sysrq", "0"),
            ("vm/overcommit_memory", "0"), ("kernel/modules_disabled", "1"))
 LOCKDOWN = "/sys/kernel/security/lockdown"
-STATE = ("wgpy-state", "/state")  # the serial number of crypto's disk, and where it is mounted
+STATE = ("wgpy-state", "/state")  # the serial number of crypto's disk or red's, and where it is mounted
 POWER_OFF = 0x4321FEDC  # reboot(2)
 FINIT_MODULE = {"x86_64": 313, "aarch64": 273}[os.uname().machine]
 IMAGE = "/etc/wgpy/image"  # a line with the room's name, then its kernel modules in order
@@ -134,7 +134,7 @@ def main() -> None:
         print(f"init: device {line}")
     print("init: modules", *sorted(line.split()[0] for line in open("/proc/modules")))
     tell(f"{room}: kernel is locked")
-    if room == "crypto":
+    if room in ("crypto", "red"):
         mount_state()
     from wgpy.guest import main as guest
     tell(f"{room}: the main process is loaded")
