@@ -42,7 +42,7 @@ def left(tmp_path) -> list[str]:
 def test_generate_then_check_then_draw(site, tmp_path):
     out, run = tmp_path / "out", CliRunner()
     done = run.invoke(cli, ["camkes", "generate", str(site), "--platform", ARM, "--out", str(out)])
-    assert done.exit_code == 0 and "14 files, every rule holds" in done.output and "without images" in done.output
+    assert done.exit_code == 0 and "15 files, every rule holds" in done.output and "without images" in done.output
     assert run.invoke(cli, ["camkes", "check", str(out)]).output == f"{out}: every rule holds\n"
     assert run.invoke(cli, ["camkes", "draw", str(out)]).output == (out / "capabilities.svg").read_text()
     assert left(tmp_path) == ["lima.toml", "out"] and (out / "site.toml").read_text() == site.read_text()

@@ -100,6 +100,15 @@ def test_no_question_for_a_hypervisor_ends_the_monitor(tmp_path):
         assert said == f"{heard} 7 10 10 10 {feature}\n", asked
 
 
+def test_the_clock_is_right_for_years(tmp_path):
+    """Upstream's overflows 295 s after the start, at this frequency, and its time after three days."""
+    need("gcc")
+    (tmp_path / "time.c").write_bytes(files(ARM, "large")["src/time.c"])
+    subprocess.run(["gcc", "-std=gnu11", "-Wall", "-Wextra", "-Wno-unused-parameter", "-Werror", "-fsanitize=undefined",
+                    f"-I{HERE / 'stubs/arm'}", "time.c", HERE / "clock.c", "-o", "clock"], cwd=tmp_path, check=True)
+    assert subprocess.run([tmp_path / "clock"], text=True, capture_output=True, check=True).stdout == ""
+
+
 @pytest.mark.parametrize("mode", ["large", "small"])
 def test_the_overlay_makes_interrupts_level(mode, tmp_path):
     """Behind a tree that declares them as edges, as QEMU does."""

@@ -22,7 +22,7 @@ _BADGE = re.compile(r"connections\[(\d+)\]\.consume_badge\s*=\s*(\w+)_notificati
 _FIRST = re.compile(r"#define FIRST_ADDRESS (0[xX][0-9a-fA-F]+)")
 _SET = re.compile(r"^\s*set\(\s*(\w+)\s+(\"[^\"]*\"|[^\s)]+)([^)]*)\)", re.MULTILINE)
 _SERVED = re.compile(r"^\s*AddToFileServer\(\s*\"?([\w.-]+)\"?\s+\"?([^\s\")]+)\"?([^)]*)\)", re.MULTILINE)
-_MONITOR = re.compile(r"^\s*DeclareCAmkES(?:ARM)?VM\(\s*(\w+)([^)]*)\)", re.MULTILINE)
+_BUILT = re.compile(r"^\s*DeclareCAmkES(?:(?:ARM)?VM|Component)\(\s*(\w+)([^)]*)\)", re.MULTILINE)
 _NODE = re.compile(r"([\w,.-]+@[0-9a-f]+)\s*\{\s*interrupts\s*=\s*<\s*(\w+)\s+(\w+)\s+(\w+)\s*>;\s*\};")
 
 
@@ -54,7 +54,7 @@ class Application:
     tables: dict[str, tuple[int | None, list[Row]]]  # by room, first address and rows
     options: dict[str, str]                          # of settings.cmake
     served: list[tuple[str, str, str]]               # name, path, file server
-    monitors: dict[str, str]                         # by component type, what it is built with besides upstream's
+    built: dict[str, str]                            # by component type, what it is built with besides upstream's
     levels: dict[str, tuple[int, int]]               # of the overlay, by node: interrupt and kind
     sizes: dict[str, int] = field(default_factory=dict)
 
@@ -112,8 +112,10 @@ def read(files: Mapping[str, bytes], sizes: Mapping[str, int]) -> tuple[Applicat
     options = {m.group(1): m.group(2) for m in _SET.finditer(_uncommented(reader.text(render.settings_file(platform.arm))))}
     built = _uncommented(reader.text("CMakeLists.txt"))
     served = [(m.group(1), m.group(2), _instance(m.group(3))) for m in _SERVED.finditer(built)]
-    monitors = {m.group(1): " ".join(m.group(2).split()) for m in _MONITOR.finditer(built)}
+    made = {m.group(1): " ".join(m.group(2).split()) for m in _BUILT.finditer(built)}
     overlay = reader.text("overlay.dts") if platform.arm else ""
+    if platform.arm:
+        reader.text("src/time.c")  # has to be there
     levels = {m.group(1): (int(m.group(3), 0) + 32, int(m.group(4), 0)) for m in _NODE.finditer(overlay)}
     for room in ROOMS:
         instance = assembly.instances.get(render.vm(room))
@@ -121,7 +123,7 @@ def read(files: Mapping[str, bytes], sizes: Mapping[str, int]) -> tuple[Applicat
             reader.say(render.ASSEMBLY, render.vm(room), f"is missing, or of a type that no file of ours declares: it is {room}'s guest")
     if reader.violations:
         return None, reader.violations
-    return Application(platform, site, assembly, components, tables, options, served, monitors, levels, dict(sizes)), []
+    return Application(platform, site, assembly, components, tables, options, served, made, levels, dict(sizes)), []
 
 
 def _uncommented(text: str) -> str:

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from wgpy.camkes import application, edges, resources
 from wgpy.camkes.application import Application, Violation
 
-RULES = (edges.components, edges.connections, edges.console, edges.one_way, edges.sizes, edges.tables, resources.attributes,
-         resources.devices, resources.memory, resources.interrupts, resources.iommu, resources.schedule,
+RULES = (edges.components, edges.connections, edges.console, edges.one_way, edges.sizes, edges.tables, edges.clock,
+         resources.attributes, resources.devices, resources.memory, resources.interrupts, resources.iommu, resources.schedule,
          resources.options, resources.images)
 
 

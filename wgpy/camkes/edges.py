@@ -30,6 +30,7 @@ _SERVERS = {"FileServer", "SerialServer", "TimeServer"}
 _OF_MACRO = {"fserv": "FileServer", "serial": "SerialServer", "pci_config": "PCIConfigIO", "time_server": "TimeServer", "rtc": "RTC"}
 # arm: a monitor that gives up stops, and does not spin above every guest. x86: it does not give up over CPUID.
 _WRAPPED = {True: "-Wl,--wrap=vm_run", False: "-Wl,--wrap=vm_cpuid_handler"}
+_CLOCK = "SOURCES ${CMAKE_CURRENT_LIST_DIR}/src/time.c LD_FLAGS -Wl,--wrap=ltimer_default_init"
 _GUEST_MACRO = "VM_INIT_DEF()"
 
 
@@ -199,12 +200,25 @@ def tables(app: Application) -> Iterator[Violation]:
             if row != other:
                 yield Violation(f"src/{room}.c", f"connections[{number}]", f"is {_said(row)}, not {_said(other)}")
         card = f" {render.CLEAR_SOURCE}" if arm and app.site.small and room != "crypto" else ""
-        built = f"EXTRA_SOURCES ${{CMAKE_CURRENT_LIST_DIR}}/src/{room}.c{card} EXTRA_LD_FLAGS {_WRAPPED[arm]}"
-        if app.monitors.get(app.component(room).name, "") != built:
-            yield Violation("CMakeLists.txt", app.component(room).name, f"is not built with {built} and no more")
+        wanted_build = f"EXTRA_SOURCES ${{CMAKE_CURRENT_LIST_DIR}}/src/{room}.c{card} EXTRA_LD_FLAGS {_WRAPPED[arm]}"
+        yield from _built(app, app.component(room).name, wanted_build)
         if arm and first != base:
             yield Violation(f"src/{room}.c",
                             "FIRST_ADDRESS", f"is {first and hex(first)}, not connections.base {base:#x} of {render.PLATFORM_FILE}")
+
+
+def clock(app: Application) -> Iterator[Violation]:
+    """Upstream's stops every guest after five minutes."""
+    guests = {app.component(room).name for room in ROOMS}
+    if app.platform.arm:
+        yield from _built(app, "TimeServer", _CLOCK)
+    for name in sorted(app.built.keys() - guests - ({"TimeServer"} if app.platform.arm else set())):
+        yield Violation("CMakeLists.txt", name, "is built anew: what it would be then is not known here")
+
+
+def _built(app: Application, name: str, wanted: str) -> Iterator[Violation]:
+    if app.built.get(name, "") != wanted:
+        yield Violation("CMakeLists.txt", name, f"is not built with {wanted} and no more")
 
 
 def _said(row: Row) -> str:

@@ -77,7 +77,7 @@ def render(site: Site, site_text: bytes, platform: Platform) -> dict[str, bytes]
     files |= {f"src/{room}.c": made.rings(room) for room in ROOMS}
     files |= {f"rooms/{room}.toml": made.room_file(room) for room in ROOMS}
     if platform.arm:
-        files["overlay.dts"] = made.overlay()
+        files |= {"overlay.dts": made.overlay(), "src/time.c": made.part("time.c")}
     return {name: text.encode() for name, text in files.items()} | {SITE_FILE: site_text}
 
 
