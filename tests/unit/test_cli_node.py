@@ -48,7 +48,7 @@ def test_verbs_of_tunnels_and_of_nodes():
     top = {"up", "down", "show", "why", "genkey", "genpsk", "pubkey", "doctor", "node", "vms", "camkes", "site", "keys", "suite", "lab"}
     assert set(cli.commands) == top
     assert set(cli.commands["node"].commands) == {"up", "down", "status", "reload", "top", "why", "audit"}
-    assert set(cli.commands["vms"].commands) == {"up", "down", "status", "top", "console"}
+    assert set(cli.commands["vms"].commands) == {"up", "down", "reload", "status", "top", "console"}
     assert set(cli.commands["keys"].commands) == {"seal", "list", "passphrase", "psk", "unlock"}
     assert set(cli.commands["suite"].commands) == {"check", "include"}
     assert set(cli.commands["site"].commands) == {"new", "check", "explain", "show"}

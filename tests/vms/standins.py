@@ -29,6 +29,7 @@ for region in memory.values():
     region[at:at + 8] = room.encode().ljust(8)
 cards = sorted(n for n in os.listdir("/sys/class/net") if n != "lo")
 print("cards:", *cards, flush=True)
+print("comments:", *(line.strip() for line in open("/etc/wgpy/site.toml") if line.startswith("#")), flush=True)
 """
 OWN = {
     "black": """
@@ -75,13 +76,28 @@ while True:
     time.sleep(0.1)
 """
 ASKS = """
+import threading
+import tty as modes
 tty = open("/dev/hvc0", "r+b", buffering=0)
+modes.setraw(tty)
 print("crypto guest INFO: asks for the passphrase", flush=True)
 while True:
     line = tty.readline()
     tty.write(b"heard " + line.strip() + b"\\n")
     if line.strip() == b"go":
         break
+def administered():
+    while True:
+        words = tty.readline().strip(b"\\x03\\x0c \\r\\n").split()
+        if words[:1] == [b"hello"]:
+            tty.write(b" wgpy 1 lima open " + words[1] + b"\\nok\\n")
+        elif words[:1] == [b"reload"]:
+            tty.write(b"? the site file\\n")
+            while tty.readline().strip() != b".":
+                pass
+            print("crypto has a file of", *words[2:3], flush=True)
+            tty.write(b"ok\\n")
+threading.Thread(target=administered, daemon=True).start()
 """
 
 

@@ -124,6 +124,21 @@ def test_a_guest_that_dies_starts_anew_and_the_others_stay(small, room):
     assert small.status()["guests"][room]["restarts"] == 1
 
 
+def test_a_changed_site_file_reaches_crypto_first_and_restarts_whom_it_concerns(small):
+    before, whole = {room: small.pid(room) for room in ROOMS}, small.file.read_text()
+    small.file.write_text(whole.replace("51820\n", "51821\n", 1))
+    refused = small.wgpy("reload", small.file, check=False)
+    assert refused.returncode == 1 and refused.stderr.endswith("change only by wgpy vms down and up; nothing has changed\n")
+    text = "# another\n" + whole + '[firewall]\nred = ["tcp dport 22 accept"]\n'
+    small.file.write_text(text)
+    assert small.wgpy("reload", small.file).stdout.splitlines() == [
+        "crypto: has taken the file", "black: does with it what it did, and goes on", "red: starts again", "red: ready with the file"]
+    assert f"crypto has a file of b'{len(text)}'" in small.log("crypto")
+    after = {room: small.pid(room) for room in ROOMS}
+    assert after["red"] not in (0, before["red"]) and (after["black"], after["crypto"]) == (before["black"], before["crypto"])
+    assert [small.log(room).rpartition("comments:")[2].startswith(" # another\n") for room in ROOMS] == [False, False, True]
+
+
 def test_it_is_up_once_in_whichever_way(small):
     assert "node lima is up already" in small.up(check=False).stderr
     said = small.box.run(*small.command("node", "down", "lima"), check=False).stderr
@@ -137,7 +152,8 @@ def test_nothing_outlives_a_supervisor_that_is_killed(small):
     small.kill_supervisor()
     wait_until(lambda: not any(Path(f"/proc/{pid}/fd/0").exists() for pid in pids), 60, "the guests end")
     assert "no such node is up" in small.wgpy("status", "lima", check=False).stderr
-    assert set(small.links()) == {"lo"}  # a veth goes with its namespace; hardware comes back
+    wait_until(lambda: set(small.links()) == {"lo", "wan0", "lan0"}, 20, "the ports are the host's again")
+    assert not any("UP" in small.links()[port]["flags"] for port in ("wan0", "lan0"))
     small.wgpy("down", "lima")
     assert not small.console.exists()
 

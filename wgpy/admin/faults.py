@@ -2,6 +2,8 @@
 
 from typing import Any, NamedTuple
 
+TAKEN_BUT = "taken over, but "  # begins what is said of a changed site file that holds, and of which something failed
+
 
 class Fault(NamedTuple):
     """What a room could not get of its host. `needed`: without it a node does not come up."""

@@ -137,7 +137,7 @@ def why(site: str, name: str | None, seconds: float, remote: IO[bytes] | None, j
 def reload(name: str, via: str | None) -> None:
     """Take over the changed site file of a running NODE; sites that stay keep their sessions. With --via
     the FILE is sent to crypto, and has to reach the guests of black and red otherwise."""
-    from wgpy.admin.faults import in_short
+    from wgpy.admin.faults import TAKEN_BUT, in_short
     if via:
         from wgpy.config.site import read
         site, text = read(name)
@@ -146,7 +146,7 @@ def reload(name: str, via: str | None) -> None:
                 click.echo(line)
         return
     if fault := in_short(state.ask(name, cmd="reload")):
-        raise HostError(f"{name}: taken over, but {fault}")
+        raise HostError(f"{name}: {TAKEN_BUT}{fault}")
 
 
 @node.group()

@@ -59,6 +59,15 @@ def down(node_or_file: str) -> None:
 
 
 @vms.command()
+@click.argument("file")
+def reload(file: str) -> None:
+    """Take over the changed site FILE of a node that is up: crypto at its console, black and red by starting
+    again, each only if it has to. Ends when all have it."""
+    from wgpy.vms import life
+    life.reload(file, click.echo)
+
+
+@vms.command()
 @click.argument("node_or_file")
 @as_json
 def status(node_or_file: str, json_: bool) -> None:

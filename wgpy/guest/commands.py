@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from wgpy.admin import lines, why
 from wgpy.admin.console import Command, Turn
-from wgpy.admin.faults import in_short
+from wgpy.admin.faults import TAKEN_BUT, in_short
 from wgpy.config import site as site_file
 from wgpy.config.site_changes import difference
 from wgpy.config.site_model import Site
@@ -112,7 +112,7 @@ class Commands:
             if self._served.describe()["disk"] is None:
                 turn.say("there is no disk: this guest starts again with the site file of its image")
             if fault := in_short(answer):
-                return turn.error(f"taken over, but {fault}")
+                return turn.error(TAKEN_BUT + fault)
             turn.ok()
         self._served.reload(text, then)
 

@@ -33,6 +33,11 @@ def entries(files: dict[str, bytes]) -> dict[str, newc.Entry]:
     return {name: newc.Entry(_FILE, data) for name, data in files.items()}
 
 
+def own_files(room: str, site: Site, text: bytes) -> dict[str, newc.Entry]:
+    """What a room's image gets for one node."""
+    return entries({"etc/wgpy/room.toml": room_file(room, site).encode(), "etc/wgpy/site.toml": text})
+
+
 def this_wgpy() -> dict[str, Any]:
     """What images and host have to agree in, as a manifest has it."""
     return {"wgpy": version("wgpy"), "ring": ring.VERSION, "lane": lane.VERSION}
@@ -61,8 +66,7 @@ class Images:
 
     def ramdisk(self, room: str, site: Site, text: bytes) -> bytes:
         """A room's image with its room file and the site file, whose `text` is. HostError."""
-        files = {"etc/wgpy/room.toml": room_file(room, site).encode(), "etc/wgpy/site.toml": text}
-        return newc.appended(self.packed(room), entries(files))
+        return newc.appended(self.packed(room), own_files(room, site, text))
 
     def packed(self, room: str) -> bytes:
         """A room's image as it was built. HostError."""

@@ -17,6 +17,7 @@ from wgpy.node import credentials, keeper
 from wgpy.node.keeper import Lock, Ready, holder, run_dir
 from wgpy.vms import host
 from wgpy.vms.images import ROOMS, Images, default_folder
+from wgpy.vms.reload import RELOAD, ask
 from wgpy.vms.supervisor import SOCKET, STATUS, Supervisor
 
 KINDS = ("wan", "lan")  # of network cards that can be passed through
@@ -114,6 +115,18 @@ def down(name_or_path: str) -> str:
     return name
 
 
+def reload(path: str, say: Callable[[str], None]) -> None:
+    """Gives the running guests a changed site file; `say(text)` hears what each does. Returns when all have it, WgpyError
+    or OSError with what was not done."""
+    keeper.need_root()
+    site, text = read(path)
+    status(site.node.name)
+    try:
+        ask(directory(site.node.name) / RELOAD, text, say)
+    except HostError as e:
+        raise HostError(f"{path}: {e}") from None
+
+
 def node_of(name_or_path: str) -> str:
     """The name of a node, given itself or in its site file. WgpyError."""
     name = load(name_or_path).node.name if os.path.isfile(name_or_path) else name_or_path
@@ -160,5 +173,5 @@ def _serve(site: Site, text: bytes, lock: Lock, supervisor: Supervisor, ready: R
 
 
 def _forget(name: str) -> None:
-    for file in (STATUS, f"{STATUS}.new", SOCKET):
+    for file in (STATUS, f"{STATUS}.new", SOCKET, RELOAD):
         (directory(name) / file).unlink(missing_ok=True)

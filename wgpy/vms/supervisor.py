@@ -12,7 +12,6 @@ import logging
 import os
 import signal
 import socket
-import subprocess
 import time
 import zlib
 from collections.abc import Callable, Iterable
@@ -22,14 +21,14 @@ from typing import Any
 
 from wgpy.config.site_model import LINK_MTU, Site
 from wgpy.errors import WgpyError
-from wgpy.isolate import kernel
-from wgpy.loop import READ, Loop
+from wgpy.loop import Loop
 from wgpy.node.timers import Timers
 from wgpy.node.users import Users
-from wgpy.vms import disk, host, qemu
+from wgpy.vms import beside, disk, host, newc, qemu
 from wgpy.vms.guest import Guest, Start
-from wgpy.vms.images import ROOMS, Images
+from wgpy.vms.images import ROOMS, Images, own_files
 from wgpy.vms.regions import CRYPTO, NEIGHBOUR, Region
+from wgpy.vms.reload import RELOAD, Reload, listen
 from wgpy.vms.wires import Wire
 
 log = logging.getLogger(__name__)
@@ -56,8 +55,8 @@ class Supervisor:
         self.on_change: Callable[[str, str], None] = lambda room, state: None
         self._text, self._images, self._run_dir = text, images, run_dir
         self._accelerator, self._passed, self._order = accelerator, passed, tuple(order)
-        self._up = self._stopping = self._lock = False
-        self._unlock, self._unlocking = unlock, -1
+        self.up = self._stopping = self._lock = self._unlocking = False
+        self._unlock = unlock
         # With crypto that asks, nobody but a person can go on.
         self._wanted = {room: {"ready", "asking"} if room == "crypto" and unlock is None else {"ready"} for room in ROOMS}
         self.guests: dict[str, Guest] = {}
@@ -65,6 +64,9 @@ class Supervisor:
         self._wires: list[Wire] = []
         self._cards: dict[str, list[tuple[int, int]]] = {room: [] for room in ROOMS}  # (slot, tap)
         self._boot: dict[str, int] = {}  # kernel and RAM disks, as memfds
+        self._packed: dict[str, int] = {}  # bytes of a RAM disk that are the image's
+        self._renewed: set[str] = set()  # rooms whose guests end because they were told to
+        self._reload: Reload | None = None
         self._disk, self._console = -1, socket.socket(socket.AF_UNIX)
         self._users: Users | None = None
         self._written = ""
@@ -81,9 +83,12 @@ class Supervisor:
             self._disk = disk.open_disk(self.site)
             self._boot = {"kernel": self._readable("kernel", self._images.kernel, None)}
             for room in ROOMS:
-                self._boot[room] = self._readable(room, self._images.ramdisk(room, self.site, self._text), room)
+                packed = self._images.packed(room)
+                self._packed[room] = len(packed)
+                self._boot[room] = self._ramdisk(room, packed, self.site, self._text)
             self._regions = {neighbour: Region(neighbour) for neighbour in qemu.RINGS["crypto"]}
-            self._listen()
+            listen(self._console, self.console)
+            self._reload = Reload(self, self._run_dir / RELOAD)
             self._make_wires()
             for room in self._order:
                 self.guests[room] = Guest(self.loop, room, self._users.uid[room], partial(self._give, room),
@@ -111,25 +116,21 @@ class Supervisor:
             until = time.monotonic() + seconds
             while any(g.pid for g in self.guests.values()) and time.monotonic() < until:
                 self.loop.turn(0.05)
-        for part in (*self._wires, *self._regions.values(), *self.guests.values(), self._users):
+        for part in (self._reload, *self._wires, *self._regions.values(), *self.guests.values(), self._users):
             if part is not None:
                 part.close()
         for fd in (*self._boot.values(), self._disk):
             if fd >= 0:
                 os.close(fd)
         self._console.close()
-        (self._run_dir / SOCKET).unlink(missing_ok=True)
+        self.console.unlink(missing_ok=True)
+        self._reload = None
         self._wires, self._regions, self._users, self._boot, self._disk, self.guests = [], {}, None, {}, -1, {}
 
-    def _listen(self) -> None:
-        path = self._run_dir / SOCKET
-        path.unlink(missing_ok=True)
-        before = os.umask(0o177)
-        try:
-            self._console.bind(str(path))
-        finally:
-            os.umask(before)
-        self._console.listen(1)
+    @property
+    def console(self) -> Path:
+        """Crypto's, a socket."""
+        return self._run_dir / SOCKET
 
     def _make_wires(self) -> None:
         """The ports of the host join when their wires and the guests' taps are there."""
@@ -164,6 +165,36 @@ class Supervisor:
             os.fchown(fd, self._users.uid[room], 0)
         fcntl.fcntl(fd, fcntl.F_ADD_SEALS, _SEALS)
         return fd
+
+    def _ramdisk(self, room: str, packed: bytes, site: Site, text: bytes) -> int:
+        return self._readable(room, newc.appended(packed, own_files(room, site, text)), room)
+
+    def ramdisks(self, site: Site, text: bytes) -> dict[str, int]:
+        """Of the images with which the node came up, with another site file. OSError."""
+        made: dict[str, int] = {}
+        try:
+            for room in ROOMS:
+                made[room] = self._ramdisk(room, os.pread(self._boot[room], self._packed[room], 0), site, text)
+        except BaseException:
+            for fd in made.values():
+                os.close(fd)
+            raise
+        return made
+
+    def take(self, site: Site, ramdisks: dict[str, int]) -> None:
+        """Whichever guest starts from now on has these."""
+        for room, fd in ramdisks.items():
+            os.close(self._boot[room])
+            self._boot[room] = fd
+        self.site = site
+
+    def restart(self, room: str) -> None:
+        """Ends a guest, which starts again at once; one that is down already does so when its pause is over."""
+        guest = self.guests[room]
+        if pid := guest.pid:
+            self._renewed.add(room)
+            guest.end()
+            self.timers.after(_END_SECONDS, lambda: guest.kill() if guest.pid == pid else None)
 
     def _give(self, room: str, log_fd: int) -> Start:
         fds: list[int] = []
@@ -216,21 +247,27 @@ class Supervisor:
             self._ended(guest)
         elif guest.state == "asking" and self._unlock is not None:
             self._answer(self._unlock)
-        elif not self._up and all(g.state in self._wanted[room] for room, g in self.guests.items()):
-            self._up = True
+        elif not self.up and all(g.state in self._wanted[room] for room, g in self.guests.items()):
+            self.up = True
             self.on_ready()
+        if self._reload is not None:
+            self._reload.changed(guest)
         self.write_status()
 
     def _ended(self, guest: Guest) -> None:
+        if guest.room in self._renewed:
+            self._renewed.discard(guest.room)
+            self.timers.after(0, lambda: self._start(guest))
+            return
         log.error("%s ended: %s", guest.room, guest.last_line)
-        if self._up:
+        if self.up:
             self.timers.after(guest.pause(), lambda: self._start(guest))
         else:
             self._fail(f"{guest.room} ended: {guest.last_line or 'it said nothing'}")
 
     def _late(self) -> None:
         late = [g for room, g in self.guests.items() if g.state not in self._wanted[room]]
-        if late and not self._up:
+        if late and not self.up:
             self._fail(f"{late[0].room} is not up after {UP_SECONDS:.0f} s; its last line: {late[0].last_line or 'none'}")
 
     def _fail(self, reason: str) -> None:
@@ -248,21 +285,15 @@ class Supervisor:
 
     def _answer(self, command: list[str]) -> None:
         """In a process of its own: it waits for crypto, and this one never holds what opens keys."""
-        if self._unlocking >= 0:
-            return
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
-                                   cwd="/", preexec_fn=lambda: kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGKILL))
-        self._unlocking = os.pidfd_open(process.pid)
-        self.loop.watch(self._unlocking, READ, lambda _: self._answered(process))
+        if not self._unlocking:
+            beside.run(self.loop, self.timers, command, self._answered)
+            self._unlocking = True
 
-    def _answered(self, process: subprocess.Popen[str]) -> None:
-        said = process.communicate()[1].strip()
-        self.loop.forget(self._unlocking)
-        os.close(self._unlocking)
-        self._unlocking = -1
-        if process.returncode:
+    def _answered(self, status: int, said: str) -> None:
+        self._unlocking = False
+        if status:
             log.error("crypto is not unlocked: %s", said)
-            if not self._up:
+            if not self.up:
                 self._fail(said.removeprefix("wgpy: ") or "crypto is not unlocked")
 
     def _tick(self) -> None:
@@ -274,7 +305,7 @@ class Supervisor:
 
     def describe(self) -> dict[str, Any]:
         """The document of status.json."""
-        return {"node": self.site.node.name, "mode": self.site.node.mode, "pid": os.getpid(), "up": self._up,
+        return {"node": self.site.node.name, "mode": self.site.node.mode, "pid": os.getpid(), "up": self.up,
                 "accelerator": self._accelerator, "images": str(self._images.folder), "kernel": self._images.kernel_version,
                 "guests": {room: self.guests[room].facts() | {
                     "memory_mib": qemu.MEMORY,

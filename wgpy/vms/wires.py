@@ -3,13 +3,15 @@ network namespace of its own, with two ports.
 
 The namespace has no name, no address and no IPv6, so that the host can neither answer nor forward
 there, and WAN and LAN have nothing in common but the guests. It goes when the process that made it
-ends, however that ends; a port that is hardware then is the host's again, down.
+ends, however that ends; the port then is the host's again, down. Of a port that is no hardware the kernel would
+make an end together with the namespace: a process waits there that gives it back when ours was killed.
 """
 
 import fcntl
 import logging
 import os
 import struct
+import subprocess
 from pathlib import Path
 
 from wgpy.errors import HostError
@@ -24,6 +26,9 @@ _IFF_TAP, _IFF_NO_PI, _IFF_VNET_HDR = 0x0002, 0x1000, 0x4000
 _BRIDGE = "wire"
 # It learns nothing, holds nothing back and floods: a wire.
 _AS_A_WIRE = "stp_state 0 forward_delay 0 mcast_snooping 0 ageing_time 0"
+# Its input ends with whoever holds the other end. Arguments: a port, a descriptor of the host's namespace.
+_GIVE_BACK = """trap '' TERM; read -r _; ip link set "$1" nomaster down; exec ip link set "$1" netns "/proc/self/fd/$2" """
+_END_SECONDS = 5.0
 
 
 class Wire:
@@ -33,6 +38,7 @@ class Wire:
         """HostError, OSError."""
         self._mtu, self._port = mtu, ""
         self._taps: list[int] = []
+        self._heir: subprocess.Popen[bytes] | None = None
         self._home, self._namespace = _own(), -1
         try:
             self._namespace = _fresh(self._home)
@@ -59,6 +65,10 @@ class Wire:
 
     def plug(self, port: str) -> None:
         """Takes a port of this host, last of all. HostError."""
+        with entered(self._namespace):
+            self._heir = subprocess.Popen(["sh", "-c", _GIVE_BACK, "sh", port, str(self._home)], stdin=subprocess.PIPE, cwd="/",
+                                          stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, pass_fds=(self._home,),
+                                          start_new_session=True)
         here.run("ip", "link", "set", port, "down")
         here.run("ip", "link", "set", port, "netns", f"/proc/{os.getpid()}/fd/{self._namespace}")
         self._port = port
@@ -73,10 +83,22 @@ class Wire:
                 for line, reason in ip_lines.failures(lines).items():
                     log.error("%s: cannot be given back: %s: %s", self._port, line, reason)
             self._port = ""
+        if self._heir is not None:
+            self._dismiss(self._heir)
+            self._heir = None
         for fd in (*self._taps, self._namespace, self._home):
             if fd >= 0:
                 os.close(fd)
         self._taps, self._namespace, self._home = [], -1, -1
+
+
+    def _dismiss(self, heir: subprocess.Popen[bytes]) -> None:
+        """It finds no port, or tries once more."""
+        try:
+            heir.communicate(timeout=_END_SECONDS)
+        except subprocess.TimeoutExpired:
+            heir.kill()
+            heir.wait()
 
 
 def _own() -> int:
