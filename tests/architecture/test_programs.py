@@ -13,7 +13,7 @@ SHELLS = {"sh", "bash"}
 WORDS = {"if", "then", "while", "until", "do", "done", "else", "fi", "for", "exec", "exit", "echo", "printf", "read", "set", "cd",
          "trap", "umask", "wait", "command", "export", "eval", "return", ":", "{", "}", "!", "[", "test", "shift"}
 # not programs: commands of wgpy itself, given to helpers of that name
-OURS = set("wgpy wgpyd node keys site explain check new".split())
+OURS = set("wgpy wgpyd node keys site explain check new show".split())
 # made or brought by the test or benchmark that runs them
 BROUGHT = {"boringtun-cli", "wireguard"}
 
