@@ -189,6 +189,35 @@ class _WithoutIpv6:
     rule = route = addr = _change
 
 
+class _LinkJustGone:
+    """Netlink while the kernel takes interface 9 away: it is not listed any more, its route and the one
+    rule of its kind still are. 7 is another one."""
+
+    def __init__(self):
+        self.device = 9
+
+    def link_lookup(self, ifname):
+        return []
+
+    def get_links(self):
+        return ({"index": 1}, {"index": 7})
+
+    def get_routes(self, family, **match):
+        return iter([_WithoutIpv6.Message(family=family, RTA_OIF=self.device)])
+
+    def get_rules(self, family):
+        return iter([_WithoutIpv6.Message(family=family, FRA_TABLE=51820, FRA_FWMARK=51820, FRA_PRIORITY=32765)])
+
+
+def test_routes_of_a_link_that_just_went_are_no_other_tunnels(monkeypatch):
+    """Or `down` leaves the rules of a daemon that died this moment."""
+    netlink = _LinkJustGone()
+    monkeypatch.setattr(net, "IPRoute", lambda: netlink)
+    assert not net.Host().is_others("q0", socket.AF_INET, 51820)
+    netlink.device = 7
+    assert net.Host().is_others("q0", socket.AF_INET, 51820)
+
+
 def test_a_kernel_without_ipv6(monkeypatch):
     monkeypatch.setattr(net, "IPRoute", _WithoutIpv6)
     host, four, six = net.Host(), prefix("10.9.0.0/25"), prefix("::/0")

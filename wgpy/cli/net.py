@@ -174,8 +174,11 @@ class Host:
 
     def is_others(self, name: str, af: int, table: int) -> bool:
         """Of a tunnel that died: whether another has taken its table and its place, so that
-        the only rule for the table is that one's."""
-        return (self.index(name) is None and any(self._routes(af, table=table))
+        the only rule for the table is that one's. An interface leaves the list before its routes
+        go (net/core/dev.c, unregister_netdevice_many): those of none that is listed are the dead one's."""
+        devices = [route.get_attr("RTA_OIF") for route in self._routes(af, table=table)]
+        listed = {link["index"] for link in self._ip.get_links()} if devices else set()
+        return (self.index(name) is None and any(device is None or device in listed for device in devices)
                 and sum(family == af for family, _ in self.rules_of(table)) < 2)
 
     def _routes(self, af: int, **match: int) -> list[_Message]:
