@@ -21,6 +21,7 @@ _Arguments = TypeVarTuple("_Arguments")
 READ, WRITE = select.EPOLLIN, select.EPOLLOUT
 READ_EDGE = select.EPOLLIN | select.EPOLLET
 _GONE = select.EPOLLERR | select.EPOLLHUP
+_PAUSE = 1_000_000_000  # ns, after a deadline's callback that raised
 
 
 class Watcher(Protocol):
@@ -49,6 +50,7 @@ class Loop:
         # () -> CLOCK_BOOTTIME ns or None, and what to do then
         self.next_deadline: Callable[[], int | None] = lambda: None
         self.on_deadline: Callable[[], None] = lambda: None
+        self._put_off = 0  # when it raised: not before
 
     def watch(self, fd: int, events: int, callback: Callable[[int], object]) -> None:
         """`callback(events)` on READ or WRITE readiness (errors and hang-up come as
@@ -83,7 +85,8 @@ class Loop:
 
     def run(self) -> None:
         """Until stop(). A callback that raises is logged and the loop goes on: one bad
-        event must not end the tunnel."""
+        event must not end the tunnel. A deadline's is called again a second later, not at once
+        and for ever."""
         while self._running:
             self.turn()
 
@@ -98,16 +101,22 @@ class Loop:
                 self._guarded(callback, events | READ if events & _GONE else events)
         while self._calls:
             self._guarded(self._calls.popleft())
-        deadline = self.next_deadline()
-        if deadline is not None and deadline <= _boottime():
-            self._guarded(self.on_deadline)
+        deadline = self._deadline()
+        if deadline is not None and deadline <= _boottime() and not self._guarded(self.on_deadline):
+            self._put_off = _boottime() + _PAUSE
 
     @staticmethod
-    def _guarded(callback: Callable[[*_Arguments], object], *arguments: *_Arguments) -> None:
+    def _guarded(callback: Callable[[*_Arguments], object], *arguments: *_Arguments) -> bool:
         try:
             callback(*arguments)
         except Exception:
             log.exception("internal error")
+            return False
+        return True
+
+    def _deadline(self) -> int | None:
+        deadline = self.next_deadline()
+        return None if deadline is None else max(deadline, self._put_off)
 
     def close(self) -> None:
         """After run() has returned; what is watched is left to who opened it."""
@@ -119,7 +128,7 @@ class Loop:
     def _timeout(self) -> float | None:
         if self._calls:
             return 0
-        deadline = self.next_deadline()
+        deadline = self._deadline()
         return None if deadline is None else max(0.0, (deadline - _boottime()) / 1e9)
 
     def _woken(self, _events: int) -> None:

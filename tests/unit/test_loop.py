@@ -40,6 +40,20 @@ def test_deadline_comes_on_time_and_not_before(loop):
     assert min(late) < 500_000_000
 
 
+def test_a_deadline_that_raises_waits_for_a_second(loop):
+    """And is called again; a log that is written as fast as it goes would end the room."""
+    called = []
+
+    def fails():
+        called.append(boottime())
+        raise ValueError
+
+    loop.next_deadline, loop.on_deadline = lambda: 1, fails
+    while len(called) < 2:
+        loop.turn(0.01)
+    assert called[1] - called[0] >= 1_000_000_000
+
+
 def test_call_from_another_thread_wakes_it(loop):
     threading.Timer(0.05, lambda: loop.call_soon(loop.stop)).start()
     loop.run()
