@@ -207,7 +207,7 @@ def test_a_recorded_initiation_stays_refused_when_the_guest_starts_again(house, 
     with house.internet.entered(), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
 
         def refused() -> int:  # a single datagram may be lost while black finds the new crypto
-            s.sendto(recorded[-1].payload, (house.a.home.address, 51820))
+            s.sendto(recorded[-1], (house.a.home.address, 51820))
             return status(house.port)["rooms"]["crypto"]["status"].get("engine", {}).get("reject_replay", 0)
         wait_until(refused, 60, "the recording is refused", interval=0.5)
     (peer,) = _peers(house.port)

@@ -46,7 +46,7 @@ def house(tmp_path_factory):
                 a.start(room)
             all_ready(a, b)
             wait_until(lambda: flows(a, b) is None and answered(wire, a.home.address), 20, "an initiation of a's that b answers")
-            made.recorded = answered(wire, a.home.address)[-1].payload
+            made.recorded = answered(wire, a.home.address)[-1]
         for room in ROOMS:
             a.stop(room, signal.SIGTERM)
         wait_until(lambda: file.read_bytes() != made.before and not deposit(made)["behind"], 20, "it is kept")

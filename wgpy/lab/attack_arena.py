@@ -10,6 +10,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from wgpy.constants import INITIATION_SIZE
 from wgpy.errors import HostError
 from wgpy.lab import frames
 from wgpy.lab.encryptors import ROOMS, Node
@@ -176,7 +177,7 @@ class Arena:
                 if ping(tunnel.host, self.inner, count=1, wait=20).lost:
                     raise HostError(f"no session between {tunnel.host.name} and the target")
             time.sleep(0.1)
-        self.recorded = seen.frames(1)[0].payload
+        self.recorded = seen.frames(1)[0].payload[:INITIATION_SIZE]  # one, of a train
 
     def resident_bytes(self) -> int:
         return sum(map(resident_bytes, self.target.pids()))
