@@ -22,7 +22,7 @@ from wgpy.isolate import kernel, start
 from wgpy.loop import Loop
 from wgpy.node.liveness import LOOK
 from wgpy.node.room_process import RoomProcess, reap
-from wgpy.node.timers import Timers
+from wgpy.node.timers import Timers, try_start
 from wgpy.ring.region import Region, open_regions
 from wgpy.rooms.room import MODULES
 
@@ -78,13 +78,7 @@ class Guest:
         return options | {"uid": self._file.uid}, fds
 
     def _start(self) -> None:
-        if self._stopping or self.room.pid:
-            return
-        try:
-            self.room.start()
-        except (OSError, WgpyError) as e:
-            log.error("cannot start %s: %s", self._file.room, e)
-            self._timers.after(self.room.pause(), self._start)
+        try_start(self._timers, self._file.room, self.room, lambda: self._stopping)
 
     def _message(self, room: RoomProcess, message: dict[str, Any], fds: dict[str, int]) -> None:
         for fd in fds.values():

@@ -13,7 +13,6 @@ from typing import Any
 
 from wgpy.admin.gate import admin_gid
 from wgpy.config.site_model import Site
-from wgpy.errors import WgpyError
 from wgpy.isolate import kernel
 from wgpy.isolate.library import Library
 from wgpy.loop import Loop
@@ -30,7 +29,7 @@ from wgpy.node.room_process import RoomProcess, clean, reap
 from wgpy.node.sockets import Sockets
 from wgpy.node.state import State
 from wgpy.node.status import Status
-from wgpy.node.timers import Timers
+from wgpy.node.timers import Timers, try_start
 from wgpy.node.trail import Scribe
 from wgpy.node.users import Users
 
@@ -174,13 +173,7 @@ class Supervisor:
         self.timers.after(room.pause(), lambda: self._start(room))
 
     def _start(self, room: RoomProcess) -> None:
-        if self._stopping or room.pid:
-            return
-        try:
-            room.start()
-        except (OSError, WgpyError) as e:
-            log.error("cannot start %s: %s", room.name, e)
-            self.timers.after(room.pause(), lambda: self._start(room))
+        try_start(self.timers, room.name, room, lambda: self._stopping)
 
     # from time to time
 

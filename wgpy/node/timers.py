@@ -2,10 +2,15 @@
 
 import heapq
 import itertools
+import logging
 import time
 from collections.abc import Callable
+from typing import Protocol
 
+from wgpy.errors import WgpyError
 from wgpy.loop import Loop
+
+log = logging.getLogger(__name__)
 
 
 class Timers:
@@ -33,6 +38,28 @@ class Timers:
         asks whether it is silent."""
         if self._waiting and self._waiting[0][0] <= _now():
             heapq.heappop(self._waiting)[2]()
+
+
+class Child(Protocol):
+    """A process that is kept running: a room's, a guest's."""
+    pid: int  # 0: it does not run
+
+    def start(self) -> None:
+        """OSError or WgpyError when it cannot be."""
+
+    def pause(self) -> float:
+        """Seconds until it is worth trying again."""
+
+
+def try_start(timers: Timers, name: str, child: Child, unwanted: Callable[[], bool]) -> None:
+    """Starts what does not run, after a pause again as long as it cannot be, until `unwanted()`."""
+    if unwanted() or child.pid:
+        return
+    try:
+        child.start()
+    except (OSError, WgpyError) as e:
+        log.error("cannot start %s: %s", name, e)
+        timers.after(child.pause(), lambda: try_start(timers, name, child, unwanted))
 
 
 class Backoff:

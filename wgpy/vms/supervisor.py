@@ -20,9 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from wgpy.config.site_model import LINK_MTU, Site
-from wgpy.errors import WgpyError
 from wgpy.loop import Loop
-from wgpy.node.timers import Timers
+from wgpy.node.timers import Timers, try_start
 from wgpy.node.users import Users
 from wgpy.vms import beside, disk, host, newc, qemu
 from wgpy.vms.guest import Guest, Start
@@ -275,13 +274,7 @@ class Supervisor:
         self.loop.stop()
 
     def _start(self, guest: Guest) -> None:
-        if self._stopping or guest.pid:
-            return
-        try:
-            guest.start()
-        except (OSError, WgpyError) as e:
-            log.error("cannot start %s: %s", guest.room, e)
-            self.timers.after(guest.pause(), lambda: self._start(guest))
+        try_start(self.timers, guest.room, guest, lambda: self._stopping)
 
     def _answer(self, command: list[str]) -> None:
         """In a process of its own: it waits for crypto, and this one never holds what opens keys."""
