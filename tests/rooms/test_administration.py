@@ -7,7 +7,6 @@ import pty
 import re
 import socket
 import sys
-import threading
 import time
 from contextlib import contextmanager
 
@@ -15,7 +14,7 @@ import pytest
 from rooms.sealed_node import SECRET, reaches, sealed, young
 from rooms.test_keys import found, memory
 
-from wgpy.lab.netns import wait_until
+from wgpy.lab.netns import meanwhile, wait_until
 from wgpy.lab.traffic import ping
 
 pytestmark = pytest.mark.netns
@@ -162,22 +161,14 @@ def test_status_metrics_and_views(node):
 @contextmanager
 def flooding(node):
     """Of what is no message, for as long as the block lasts."""
-    over = threading.Event()
-
-    def send():
+    def send(over):
         while not over.wait(0.02):
             for _ in range(200):
                 stranger.sendto(b"x" * 40, (node.a.wan, 51820))
     with node.pair.internet.entered():
         stranger = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    thread = threading.Thread(target=send, daemon=True)
-    with stranger:
-        thread.start()
-        try:
-            yield
-        finally:
-            over.set()
-            thread.join()
+    with stranger, meanwhile(send):
+        yield
 
 
 def test_alarms_are_the_same_wherever_they_are_asked(node):

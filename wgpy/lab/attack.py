@@ -16,6 +16,7 @@ from statistics import median
 
 from wgpy.errors import HostError, WgpyError
 from wgpy.lab.attack_arena import Arena
+from wgpy.lab.netns import meanwhile
 from wgpy.lab.traffic import Ping, iperf3, ping, pinging
 from wgpy.lab.tunnel import Implementation
 
@@ -182,9 +183,9 @@ def _handshake(arena: Arena, cell: Cell, limit: float) -> tuple[float | None, fl
 def alarm(arena: Arena, cell: Cell):
     """Yields an event for the begin of the flood, and notes how long after it the target
     said that it is under attack."""
-    begun, over = threading.Event(), threading.Event()
+    begun = threading.Event()
 
-    def watch():
+    def watch(over):
         while not begun.wait(_POLL):
             if over.is_set():
                 return
@@ -198,14 +199,9 @@ def alarm(arena: Arena, cell: Cell):
                 pass  # not answered in time: asked again
             over.wait(_POLL)
 
-    thread = threading.Thread(target=watch, daemon=True)
-    thread.start()
-    try:
+    with meanwhile(watch):
         cell.alarmed = False if arena.target.facts() else None
         yield begun
-    finally:
-        over.set()
-        thread.join()
 
 
 def alarmed(facts: dict) -> bool:

@@ -19,7 +19,7 @@ from wgpy.lab import encryptor_demo as demo
 from wgpy.lab.demo import Report, present
 from wgpy.lab.encryptors import ROOMS, Node, Pair
 from wgpy.lab.guests import BOOT_SECONDS, GuestNode
-from wgpy.lab.netns import need
+from wgpy.lab.netns import meanwhile, need
 
 # Where QEMU translates, a guest boots for up to a minute and a packet takes ten milliseconds.
 TRANSLATED = demo.Pace(blocks=8_000, patience=30, back_within=BOOT_SECONDS, interval=0.02, bitrate=20)
@@ -30,9 +30,7 @@ _LOOK = 0.2  # s
 @contextmanager
 def telling(report: Report, node: GuestNode):
     """Tells what each guest does while the block waits."""
-    over = threading.Event()
-
-    def tell() -> None:
+    def tell(over: threading.Event) -> None:
         seen: dict[str, str] = {}
         while not over.wait(_LOOK):
             for room in ROOMS:
@@ -42,13 +40,8 @@ def telling(report: Report, node: GuestNode):
                     report.progress("..", f"{room} of {node.name}: {state}, {time.monotonic() - began:.0f} s")
 
     began = time.monotonic()
-    thread = threading.Thread(target=tell, daemon=True)
-    thread.start()
-    try:
+    with meanwhile(tell):
         yield
-    finally:
-        over.set()
-        thread.join()
 
 
 def booted(report: Report, pair: Pair) -> None:

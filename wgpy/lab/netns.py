@@ -212,6 +212,20 @@ def wait_until(condition, timeout: float, what: str, interval: float = 0.02):
     return value
 
 
+@contextmanager
+def meanwhile(work):
+    """Runs `work(over)` in a thread while the block lasts. At its end the event `over` is set, and the
+    thread is waited for."""
+    over = threading.Event()
+    thread = threading.Thread(target=work, args=(over,), daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
 def cpu_seconds(pid: int) -> float:
     """User and system time of a process so far, threads included."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()

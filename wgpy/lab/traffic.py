@@ -9,7 +9,6 @@ import re
 import signal
 import socket
 import subprocess
-import threading
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,6 +17,8 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from socketserver import TCPServer
 from statistics import median
+
+from wgpy.lab.netns import meanwhile
 
 _LATE = 1.0  # s
 
@@ -91,29 +92,21 @@ def one_way(source, target, address: str, *, port: int = 9, interval: float = 0.
     for ns in (source, target):
         with ns.entered():
             ends.append(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
-    stop = threading.Event()
 
-    def run():
-        while not stop.is_set():
+    def run(over):
+        while not over.is_set():
             try:
                 ends[0].sendto(b"one way", (address, port))
                 ends[1].recv(64)
                 arrived.append(time.monotonic())
             except OSError:
                 pass  # nothing came in time, or there is no route for a moment
-            stop.wait(interval)
+            over.wait(interval)
 
     ends[1].bind((address, port))
     ends[1].settimeout(interval)
-    thread = threading.Thread(target=run, daemon=True)
-    thread.start()
-    try:
+    with ends[0], ends[1], meanwhile(run):
         yield arrived
-    finally:
-        stop.set()
-        thread.join()
-        for s in ends:
-            s.close()
 
 
 @dataclass(frozen=True)
