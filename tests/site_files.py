@@ -29,6 +29,28 @@ networks = ["10.3.0.0/24"]
 """
 
 
+def with_peer(*, name: str, mode: str, wan: str, gateway: str, lan: str, peer: str, key: str, networks: str, endpoint: str,
+              links: tuple[str, str] = ("wan0", "lan0")) -> str:
+    """IPv4 alone, and one other site. `wan`, `lan`: addresses with their length; `endpoint`: an address."""
+    return f"""[node]
+name = "{name}"
+mode = "{mode}"
+listen_port = 51820
+[wan]
+interface = "{links[0]}"
+addresses = ["{wan}"]
+gateway = "{gateway}"
+[lan]
+interface = "{links[1]}"
+addresses = ["{lan}"]
+[[site]]
+name = "{peer}"
+public_key = "{key}"
+networks = ["{networks}"]
+endpoints = ["{endpoint}:51820"]
+"""
+
+
 def edited(text: str, *changes: tuple[str, str]) -> str:
     for old, new in changes:
         assert old in text, old

@@ -14,6 +14,8 @@ import time
 from contextlib import ExitStack
 from pathlib import Path
 
+from site_files import with_peer
+
 from wgpy.lab.internet import Internet, uplink
 from wgpy.lab.netns import Netns, wait_until
 from wgpy.lab.tunnel import PeerConfig, Tunnel, public_key
@@ -105,23 +107,9 @@ class Trio:
             self._stack = stack.pop_all()
 
     def site(self) -> str:
-        return f"""[node]
-name = "a"
-mode = "large"
-listen_port = {PORT}
-[wan]
-interface = "wan0"
-addresses = ["{self.home.address}/24"]
-gateway = "{self.home.gateway}"
-[lan]
-interface = "lan0"
-addresses = ["{self.inner}/24"]
-[[site]]
-name = "b"
-public_key = "{self.tunnel.public_key}"
-networks = ["10.2.0.0/24"]
-endpoints = ["{self.away.address}:{PORT}"]
-"""
+        return with_peer(name="a", mode="large", wan=f"{self.home.address}/24", gateway=self.home.gateway,
+                         lan=f"{self.inner}/24", peer="b", key=self.tunnel.public_key, networks="10.2.0.0/24",
+                         endpoint=self.away.address)
 
     def room_file(self, room: str) -> str:
         rings = "\n".join(f'{other} = "uio:{qemu.address(slot)}"' for other, slot in qemu.RINGS[room].items())

@@ -11,6 +11,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from rooms.nodes import ROOMS
+from site_files import with_peer
 
 from wgpy.isolate import start
 from wgpy.lab.internet import LAN, WAN, Internet, lan_host, uplink
@@ -42,23 +43,10 @@ class Alone:
 
     def write(self, other: "Alone", crypto: str | None = None, red: str = "") -> None:
         site = self.directory / f"{self.name}.toml"
-        site.write_text(f"""[node]
-name = "{self.name}"
-mode = "small"
-listen_port = 51820
-[wan]
-interface = "{WAN}"
-addresses = ["{self.home.address}/24"]
-gateway = "{self.home.gateway}"
-[lan]
-interface = "{LAN}"
-addresses = ["{self.inner}/24"]
-[[site]]
-name = "{other.name}"
-public_key = "{other.public}"
-networks = ["10.{other.number}.0.0/24"]
-endpoints = ["{other.home.address}:51820"]
-""")
+        site.write_text(with_peer(
+            name=self.name, mode="small", links=(WAN, LAN), wan=f"{self.home.address}/24", gateway=self.home.gateway,
+            lan=f"{self.inner}/24", peer=other.name, key=other.public, networks=f"10.{other.number}.0.0/24",
+            endpoint=other.home.address))
         key = self.directory / f"{self.name}.key"
         key.write_bytes(self.private)
         rings = {"black": f'crypto = "file:{self.regions["black"]}"', "red": f'crypto = "file:{self.regions["red"]}"',

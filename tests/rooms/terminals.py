@@ -2,6 +2,7 @@
 socket that passes on one user at a time, as QEMU's does."""
 
 import base64
+import json
 import os
 import pty
 import select
@@ -97,6 +98,12 @@ class Port:
             if line == "ok" or line.startswith("error: "):
                 return lines, line
             lines += [line[1:]] if line.startswith(" ") else []
+
+    def status(self) -> dict:
+        """Of the node, as crypto tells it."""
+        lines, end = self.said(b"status json")
+        assert end == "ok", end
+        return json.loads("\n".join(lines))
 
 
 class Socket:

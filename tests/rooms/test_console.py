@@ -9,15 +9,14 @@ import os
 import random
 import re
 import signal
-import socket
 import subprocess
 import time
 from types import SimpleNamespace
 
 import pytest
 from rooms.alone import all_ready, flows, start_all, two
+from rooms.recorded import answered, send_until_refused
 from rooms.terminals import NEW_SITE, SECRET, Port, opened, room_file, sealed, site_text
-from rooms.test_stamps import answered
 
 from wgpy.admin.audit import verify
 from wgpy.lab.netns import wait_until
@@ -31,12 +30,6 @@ def sent(port, text):
     lines = base64.encodebytes(data).replace(b"\n", b"\r")
     port.type(b"reload base64 %d %s\r" % (len(data), hashlib.sha256(data).hexdigest().encode()) + lines + b".\r")
     return port.answer()
-
-
-def status(port):
-    lines, end = port.said(b"status json")
-    assert end == "ok", end
-    return json.loads("\n".join(lines))
 
 
 @pytest.fixture(scope="module")
@@ -98,12 +91,12 @@ def test_a_restart_of_the_room_need_not_ask_again(house, port):
     os.kill(house.a.jailed("crypto"), signal.SIGKILL)
     house.a.ready("crypto", before + 1)
     flows(house.a, house.b)
-    assert not status(port)["asking"]
+    assert not port.status()["asking"]
 
 
 def test_it_tells_what_the_supervisor_would(house, port):
-    wait_until(lambda: status(port)["rooms"]["crypto"]["status"].get("peers"), 60, "the room has told of its peers")
-    document = status(port)
+    wait_until(lambda: port.status()["rooms"]["crypto"]["status"].get("peers"), 60, "the room has told of its peers")
+    document = port.status()
     (peer,) = document["rooms"]["crypto"]["status"]["peers"]
     assert peer["name"] == "b" and document["up"] and document["node"] == "a" and document["disk"]["free"]
     lines, end = port.said(b"status")
@@ -189,7 +182,7 @@ def test_what_was_taken_outlives_the_guest_until_its_image_has_another_file(hous
 
 
 def _peers(port):
-    return wait_until(lambda: status(port)["rooms"]["crypto"]["status"].get("peers"), 60, "the room has told of its peers")
+    return wait_until(lambda: port.status()["rooms"]["crypto"]["status"].get("peers"), 60, "the room has told of its peers")
 
 
 def test_a_recorded_initiation_stays_refused_when_the_guest_starts_again(house, port):
@@ -204,12 +197,8 @@ def test_a_recorded_initiation_stays_refused_when_the_guest_starts_again(house, 
     assert recorded
     house.b.stop("black", signal.SIGKILL)
     restart(house)
-    with house.internet.entered(), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
-
-        def refused() -> int:  # a single datagram may be lost while black finds the new crypto
-            s.sendto(recorded[-1], (house.a.home.address, 51820))
-            return status(house.port)["rooms"]["crypto"]["status"].get("engine", {}).get("reject_replay", 0)
-        wait_until(refused, 60, "the recording is refused", interval=0.5)
+    send_until_refused(house.internet, recorded[-1], house.a.home.address,
+                       lambda: port.status()["rooms"]["crypto"]["status"])
     (peer,) = _peers(house.port)
     assert not peer["events"].get("responses")
     house.b.start("black")
@@ -232,7 +221,7 @@ def test_whatever_is_typed_traffic_goes_on_and_the_console_answers(house, port, 
     os.set_blocking(house.port.master, True)
     port.type(b"\r.\r\x03hello sesame\r")
     port.until(b"open sesame\r\nok\r\n")
-    assert status(port)["up"] and house.a.jailed("crypto") == pid
+    assert port.status()["up"] and house.a.jailed("crypto") == pid
 
 
 def test_a_terminal_may_go_and_another_come(house, port):
@@ -245,7 +234,7 @@ def test_a_terminal_may_go_and_another_come(house, port):
         port.plug()
         port.shown = b""
         assert b"crypto's console 1, node a" in port.until(b"> ")
-        assert status(port)["up"]
+        assert port.status()["up"]
     assert ping(house.a.host, house.b.address).lost == 0
 
 

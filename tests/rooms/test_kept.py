@@ -1,19 +1,17 @@
 """Where crypto's guest has no disk, what red keeps for it sealed is there when it starts again: an initiation
 recorded before is refused after, the trail can be read; and whatever red shows, crypto comes up (F1, A4, I3)."""
 
-import json
 import os
 import re
 import signal
-import socket
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 from rooms.alone import all_ready, flows, two
 from rooms.nodes import ROOMS
+from rooms.recorded import answered, send_until_refused
 from rooms.terminals import Port
-from rooms.test_stamps import answered
 
 from wgpy.admin.audit import verify
 from wgpy.crypto.pieces import Sealer, trail_of
@@ -59,9 +57,7 @@ def status(house):
     word = os.urandom(4).hex().encode()
     house.port.type(b"\x03hello " + word + b"\r")
     house.port.until(b" b open " + word + b"\r\nok\r\n")
-    lines, end = house.port.said(b"status json")
-    assert end == "ok", end
-    found = json.loads("\n".join(lines))["rooms"]["crypto"]["status"]
+    found = house.port.status()["rooms"]["crypto"]["status"]
     return found if "peers" in found else {}
 
 
@@ -83,12 +79,7 @@ def start_again(house, *, red=None):
 
 def replayed(house):
     """How often the recording was answered, until it was refused."""
-    with house.internet.entered(), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
-
-        def refused():  # a single datagram may be lost while black finds the new crypto
-            s.sendto(house.recorded, (house.b.home.address, 51820))
-            return status(house).get("engine", {}).get("reject_replay", 0)
-        wait_until(refused, 20, "the recording is refused", interval=0.5)
+    send_until_refused(house.internet, house.recorded, house.b.home.address, lambda: status(house))
     found = status(house)
     return found["peers"][0]["events"].get("responses", 0)
 

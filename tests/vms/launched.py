@@ -6,29 +6,12 @@ import signal
 from contextlib import ExitStack
 from pathlib import Path
 
-from site_files import KEY
+from site_files import KEY, with_peer
 
 from wgpy.isolate import start
 from wgpy.lab.netns import Netns, join, wait_until
 
 SECONDS = 400  # for guests under TCG on a machine that does much else
-SITE = f"""[node]
-name = "lima"
-mode = "MODE"
-listen_port = 51820
-[wan]
-interface = "wan0"
-addresses = ["192.0.2.10/24"]
-gateway = "192.0.2.1"
-[lan]
-interface = "lan0"
-addresses = ["10.1.0.1/24"]
-[[site]]
-name = "cusco"
-public_key = "{KEY}"
-networks = ["10.2.0.0/24"]
-endpoints = ["198.51.100.7:51820"]
-"""
 
 
 class Launched:
@@ -37,7 +20,8 @@ class Launched:
     def __init__(self, directory: Path, images: Path, mode: str):
         self.images, self.file = images, directory / "lima.toml"
         self._run, self._state = directory / "run", directory / "state"
-        self.file.write_text(SITE.replace("MODE", mode))
+        self.file.write_text(with_peer(name="lima", mode=mode, wan="192.0.2.10/24", gateway="192.0.2.1", lan="10.1.0.1/24",
+                                       peer="cusco", key=KEY, networks="10.2.0.0/24", endpoint="198.51.100.7"))
         (directory / "credential").write_text("neither short nor guessable\n")
         with ExitStack() as stack:
             self.box, self.net, self.host = (stack.enter_context(Netns(name)) for name in ("box", "net", "host"))
